@@ -1,0 +1,44 @@
+"""Cloche: from a notebook to a live, logged, reproducible model API.
+
+    from cloche import publish
+    publish(clf, name="cancer", version="1.0.0", examples=X.head(20))
+
+Names are loaded when they are first used, so that `import cloche` costs nothing; workers of other environments load
+this file too, so it needs the standard library alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cloche.errors import ClocheError as ClocheError
+    from cloche.model import Bundle as Bundle
+    from cloche.model import CallInfo as CallInfo
+    from cloche.model import Model as Model
+    from cloche.model import Refusal as Refusal
+    from cloche.notebook import publish as publish
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Bundle": "cloche.model",
+    "CallInfo": "cloche.model",
+    "ClocheError": "cloche.errors",
+    "Model": "cloche.model",
+    "Refusal": "cloche.model",
+    "publish": "cloche.notebook",
+}
+
+__all__ = ["Bundle", "CallInfo", "ClocheError", "Model", "Refusal", "__version__", "publish"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cloche' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""From an object in a notebook to a published version."""

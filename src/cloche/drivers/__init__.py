@@ -1,0 +1,1 @@
+"""Who keeps the promises of `cloche.ports`: one technology, one file."""

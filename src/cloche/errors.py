@@ -1,0 +1,276 @@
+"""Every failure Cloche can name.
+
+    ClocheError
+    ├── CallError        a caller's mistake: nothing was asked of the model
+    │   ├── InvalidJson · NestedTooDeep · BodyTooLarge · InvalidHeader
+    │   ├── UnknownModel · UnknownVersion · VersionNotActive
+    │   ├── SchemaMismatch
+    │   └── Unauthorized · Forbidden
+    ├── ServingError     a well-formed call that could not be answered: it is recorded
+    │   ├── ModelFailed · InvalidOutput
+    │   ├── WorkerCrashed · WorkerUnavailable · Overloaded · DeadlineExceeded
+    │   └── LogUnavailable
+    ├── PublishError     a version that can't be published as it is
+    │   ├── InvalidName · InvalidVersion · InvalidExamples · NotPublishable
+    │   ├── DoesNotLoad · GoldenMismatch
+    │   └── VersionExists
+    ├── RegistryError    what is stored is not what was wanted
+    │   ├── VersionNotFound · ModelNotFound · BundleCorrupt · NewerFormat · ReleaseTaken
+    ├── LogError         the inference log
+    │   ├── InferenceNotFound · LogInUse · LogCorrupt
+    └── SetupError       this machine, this folder, these settings
+        ├── InvalidSetting · MissingExtra
+        └── NothingToServe · AddressTaken · HomeInUse · ServerNotFound
+
+A docstring is the message; `{names}` in it are filled from the keywords of the constructor, and it ends in what to
+do next. Codes are stable and never reused. What HTTP makes of them is known in `cloche.web.problems` alone.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+
+def _code(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+class ClocheError(Exception):
+    """Something went wrong."""
+
+    code = "cloche_error"
+
+    def __init_subclass__(cls) -> None:
+        cls.code = _code(cls.__name__)
+
+    def __init__(self, **details: Any) -> None:
+        self.details = details
+        super().__init__((type(self).__doc__ or "").format_map(details))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.details)
+
+
+def _rebuild(kind: type[ClocheError], details: dict[str, Any]) -> ClocheError:
+    return kind(**details)
+
+
+# ── a caller's mistake ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class CallError(ClocheError):
+    """The call can't be answered as it was asked."""
+
+
+class InvalidJson(CallError):
+    """The body is not valid JSON at byte {offset}: {reason}."""
+
+
+class NestedTooDeep(CallError):
+    """The body is nested deeper than {limit} levels."""
+
+
+class BodyTooLarge(CallError):
+    """The body is larger than {limit} bytes. Send fewer rows a call, or raise limits.max_body_bytes."""
+
+
+class InvalidHeader(CallError):
+    """The header {header} is not valid: {reason}."""
+
+
+class UnknownModel(CallError):
+    """No model named {model} is live here. GET /models lists those that are."""
+
+
+class UnknownVersion(CallError):
+    """The model {model} has no version {version} that is live here. GET /models/{model} lists those that are."""
+
+
+class SchemaMismatch(CallError):
+    """The input does not fit the schema of {model} {version}."""
+
+    @property
+    def faults(self) -> list[dict[str, str]]:
+        """One entry per fault: `pointer` (JSON pointer into the body), `code`, `message`."""
+        faults: list[dict[str, str]] = self.details["faults"]
+        return faults
+
+
+class Unauthorized(CallError):
+    """A bearer token is needed: send the header Authorization: Bearer <token>."""
+
+
+class Forbidden(CallError):
+    """This is not allowed: {reason}."""
+
+
+# ── a call that could not be answered ───────────────────────────────────────────────────────────────────────────────
+
+
+class ServingError(ClocheError):
+    """The call was well formed and could not be answered."""
+
+    retry_after_s: int | None = None
+
+    @property
+    def private(self) -> dict[str, Any]:
+        """What only the model's author may see: traceback, printed output, the row. Never part of an answer."""
+        return dict(self.details.get("private") or {})
+
+
+class ModelFailed(ServingError):
+    """The model raised an exception. Its author finds it with: cloche log show {id}"""
+
+
+class InvalidOutput(ServingError):
+    """The model's answer is not valid: {reason}. Its author finds it with: cloche log show {id}"""
+
+
+class WorkerCrashed(ServingError):
+    """The worker of {model} {version} died while it had this call. A new one is being started."""
+
+    retry_after_s = 1
+
+
+class WorkerUnavailable(ServingError):
+    """No worker of {model} {version} is ready. One is being started."""
+
+    retry_after_s = 1
+
+
+class Overloaded(ServingError):
+    """{model} {version} has more work queued than it can do before this call's deadline."""
+
+    retry_after_s = 1
+
+
+class DeadlineExceeded(ServingError):
+    """No answer within the deadline of {deadline_ms} ms."""
+
+
+class LogUnavailable(ServingError):
+    """The inference log can't be written, so no answer is given: {reason}."""
+
+    retry_after_s = 1
+
+
+# ── publishing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class PublishError(ClocheError):
+    """This can't be published."""
+
+
+class InvalidName(PublishError):
+    """{name!r} is not a model name. Use 1 to 63 of a-z 0-9 . _ - and start with a letter or digit."""
+
+
+class InvalidVersion(PublishError):
+    """{version!r} is not a version. Use a semantic version such as 1.4.0 or 2.0.0-rc.1, without a build part."""
+
+
+class InvalidExamples(PublishError):
+    """The examples can't be used: {reason}."""
+
+
+class NotPublishable(PublishError):
+    """Cloche can't publish a {kind}: {reason}."""
+
+
+class DoesNotLoad(PublishError):
+    """The model does not work in a fresh worker process.
+
+    {traceback}
+    """
+
+
+class GoldenMismatch(PublishError):
+    """A fresh worker does not answer the examples as your own object does.
+
+    {report}
+    """
+
+
+class VersionExists(PublishError):
+    """{name} {version} is already published with other content, and versions never change. The next free one is {free}."""
+
+
+# ── registry ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class RegistryError(ClocheError):
+    """The registry does not hold what was wanted."""
+
+
+class ModelNotFound(RegistryError):
+    """No model named {name} in {where}. {known}"""
+
+
+class VersionNotFound(RegistryError):
+    """{name} has no version {version} in {where}. {known}"""
+
+
+class BundleCorrupt(RegistryError):
+    """{what} is not what its digest says ({expected}, found {found}), so it is not loaded. Publish it again."""
+
+
+class NewerFormat(RegistryError):
+    """{what} has format {found}; this Cloche reads up to {known}. Upgrade with: pip install --upgrade cloche"""
+
+
+class ReleaseTaken(RegistryError):
+    """Somebody else wrote release {number} at the same moment. Look at it, and run the command again."""
+
+
+# ── inference log ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class LogError(ClocheError):
+    """The inference log can't do that."""
+
+
+class InferenceNotFound(LogError):
+    """No inference {id} in the log at {where}."""
+
+
+class LogInUse(LogError):
+    """Another process writes the log at {where}. Stop it, or ask it."""
+
+
+class LogCorrupt(LogError):
+    """The log at {where} is damaged: {reason}. `cloche log verify` names every damaged record."""
+
+
+# ── setup ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class SetupError(ClocheError):
+    """This can't start here."""
+
+
+class InvalidSetting(SetupError):
+    """The setting {name} (from {source}) is not valid: {reason}."""
+
+
+class MissingExtra(SetupError):
+    """{what} needs {module}, which is not installed. Run: pip install '{requirement}'"""
+
+
+class AddressTaken(SetupError):
+    """{host}:{port} is taken by another process. Choose another with {flag} (0 picks a free one)."""
+
+
+class HomeInUse(SetupError):
+    """A server already runs on {home} (process {pid}). Stop it first, or choose another home with --home."""
+
+
+class ServerNotFound(SetupError):
+    """No server of {home} is running. Start one with: cloche serve"""
+
+
+class UnsafeAddress(SetupError):
+    """{host} can be reached from other machines, and no token is set.
+
+    Set CLOCHE_TOKEN, or say --insecure if the network is closed by other means.
+    """

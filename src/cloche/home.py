@@ -1,0 +1,59 @@
+"""The home: the one folder that holds everything of an installation on one host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+MARKS = (".cloche", "cloche.toml")
+
+
+@dataclass(frozen=True)
+class Home:
+    """The rooms of a home folder. Nothing is created until it is used."""
+
+    path: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """`cloche.toml`, beside the home folder."""
+        return self.path.parent / "cloche.toml"
+
+    @property
+    def registry(self) -> Path:
+        """Bundles and releases, where no other store is set."""
+        return self.path / "registry"
+
+    @property
+    def cache(self) -> Path:
+        """Private, read-only copies of bundles, checked while they were copied."""
+        return self.path / "cache"
+
+    @property
+    def spool(self) -> Path:
+        """One folder per gateway process: records on their way to the sink."""
+        return self.path / "spool"
+
+    @property
+    def log(self) -> Path:
+        """The inference log, where no other sink is set."""
+        return self.path / "log" / "inferences.db"
+
+    @property
+    def run(self) -> Path:
+        """What is true only while a server runs: locks, addresses, the output of workers."""
+        return self.path / "run"
+
+
+def find_home(environ: Mapping[str, str] | None = None, start: Path | None = None) -> Home:
+    """Return the home: `CLOCHE_HOME`, else the nearest parent folder that has one, else `./.cloche`."""
+    named = (os.environ if environ is None else environ).get("CLOCHE_HOME")
+    if named:
+        return Home(Path(named).expanduser().resolve())
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if any((folder / mark).exists() for mark in MARKS):
+            return Home(folder / ".cloche")
+    return Home(here / ".cloche")

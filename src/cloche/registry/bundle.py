@@ -1,0 +1,202 @@
+"""A bundle: the files of one version, and the manifest that describes them. Its identity is the manifest's SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Literal
+
+import msgspec
+
+from cloche.errors import BundleCorrupt, InvalidName, InvalidVersion, NewerFormat
+
+MANIFEST_FORMAT = 1
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_VERSION = re.compile(
+    r"(?P<major>0|[1-9]\d{0,8})\.(?P<minor>0|[1-9]\d{0,8})\.(?P<patch>0|[1-9]\d{0,8})"
+    r"(?:-(?P<pre>(?:0|[1-9]\d{0,8}|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d{0,8}|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
+)
+
+Flavor = Literal["sklearn", "python", "onnx", "heuristic"]
+Takes = Literal["rows", "row", "frame", "array"]
+
+
+class File(msgspec.Struct, frozen=True):
+    """One file of a bundle. `path` is relative, with `/`, below `files/` or `code/`."""
+
+    path: str
+    sha256: str
+    size: int
+
+
+class Column(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One column of the training frame, so that a worker can build it again from JSON, whatever a batch holds."""
+
+    name: str
+    dtype: str
+    """As pandas or numpy writes it: `float64`, `Int64`, `category`, `datetime64[us, UTC]`, `str`, `object`."""
+    kind: Literal["number", "integer", "boolean", "string", "datetime", "date", "decimal", "bytes", "any"]
+    """What its values are, which for `object` and `category` the dtype does not say."""
+    nullable: bool = True
+    missing: Literal["nan", "none", "na", "nat"] | None = None
+    """What a JSON null becomes: the missing value that the column had in training."""
+    categories: list[Any] | None = None
+    """In order, for `category`."""
+    ordered: bool = False
+    float32: bool = False
+    """A ranking's item column that the model reads (and the log keeps) in single precision."""
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """The frame contract: the columns of the training frame, in order."""
+
+    columns: list[Column]
+
+
+class Each(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A ranking: a call has a context and a list of items, and is answered by the items in order of their scores."""
+
+    path: str
+    """JSON pointer to the list, one level deep: `/items`."""
+    item_id: str
+    order: Literal["desc", "asc"] = "desc"
+    max_items: int = 1000
+
+
+class Golden(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Cases that every fresh worker answers as the author's own object did."""
+
+    file: File
+    """JSON Lines of `{"input": {...}, "output": ...}`. Personal data: never shown to callers."""
+    cases: int
+    mode: Literal["equal", "schema"] = "equal"
+    rtol: float = 1e-5
+    atol: float = 1e-8
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """What the fresh worker had imported when it had answered the examples."""
+
+    python: str
+    implementation: str
+    platform: str
+    distributions: dict[str, str]
+
+
+class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a version comes from."""
+
+    author: str
+    created_us: int
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    message: str | None = None
+    cloche: str = ""
+
+
+class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All there is to know of a version without running it."""
+
+    format: int
+    name: str
+    version: str
+    flavor: Flavor
+    files: list[File]
+    entry: str
+    """The file that is the model (`files/model.pkl`, `files/model.onnx`), or `module:Class` of its `code/`."""
+    input_schema: dict[str, Any]
+    """JSON Schema of one row; for a ranking, of one call with its list of items."""
+    provenance: Provenance
+    environment: Environment
+    takes: Takes = "rows"
+    """What the model's method is given: dicts together, one dict, a pandas frame, or a numpy array."""
+    method: str = "predict"
+    unknown_fields: Literal["refuse", "ignore"] = "refuse"
+    answers: Literal["label", "number", "any"] = "any"
+    """`label`: `{"label", "probabilities"}` of a classifier; `number` of a regressor; `any` as the model gave it."""
+    classes: list[Any] | None = None
+    output_schema: dict[str, Any] | None = None
+    score: str | None = None
+    """JSON pointer into an output to the value that drift, canary and shadow look at."""
+    frame: Frame | None = None
+    each: Each | None = None
+    golden: Golden | None = None
+    examples: File | None = None
+    """JSON array of rows in JSON form. Personal data, as `golden`."""
+    deadline_ms: int | None = None
+    hang_after_ms: int | None = None
+    description: str | None = None
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether loading it can run code, so that only a worker may."""
+        return self.flavor != "onnx"
+
+
+def digest_of(data: bytes) -> str:
+    """Return `sha256:` and the hexadecimal SHA-256 of `data`."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the bytes that are stored, and whose digest is the version's identity."""
+    return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
+
+
+def decode_manifest(data: bytes, what: str, digest: str | None = None) -> Manifest:
+    """Read a stored manifest.
+
+    Raises:
+        NewerFormat: a later Cloche wrote it.
+        BundleCorrupt: it is not what `digest` says, or no manifest.
+    """
+    found = digest_of(data)
+    if digest is not None and found != digest:
+        raise BundleCorrupt(what=what, expected=digest, found=found)
+    try:
+        stored = msgspec.json.decode(data, type=_Stamp).format
+        if stored > MANIFEST_FORMAT:
+            raise NewerFormat(what=what, found=stored, known=MANIFEST_FORMAT)
+        return msgspec.json.decode(data, type=Manifest)
+    except msgspec.DecodeError as error:
+        raise BundleCorrupt(what=what, expected="a manifest", found=str(error)) from None
+
+
+class _Stamp(msgspec.Struct):
+    format: int
+
+
+def check_name(name: object) -> str:
+    """Return `name` where it is a model name.
+
+    Raises:
+        InvalidName: it is not.
+    """
+    if isinstance(name, str) and _NAME.fullmatch(name):
+        return name
+    raise InvalidName(name=name)
+
+
+def check_version(version: object) -> str:
+    """Return `version` where it is a semantic version without a build part.
+
+    Raises:
+        InvalidVersion: it is not.
+    """
+    if isinstance(version, str) and len(version) <= 64 and _VERSION.fullmatch(version):
+        return version
+    raise InvalidVersion(version=version)
+
+
+def precedence(version: str) -> tuple[int, int, int, tuple[tuple[int, int, str], ...]]:
+    """Return a sort key: the precedence of Semantic Versioning 2.0.0, section 11."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        raise InvalidVersion(version=version)
+    parts = tuple(
+        (0, int(part), "") if part.isdecimal() else (1, 0, part)
+        for part in (match["pre"] or "").split(".")
+        if part
+    )
+    return int(match["major"]), int(match["minor"]), int(match["patch"]), parts or ((2, 0, ""),)

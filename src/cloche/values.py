@@ -1,0 +1,127 @@
+"""What travels through the house: requests, predictions, records. Immutable, and without behaviour worth the name.
+
+A station of the gateway defines what it makes in its own file; here are the values that more than one room knows.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Kind = Literal["live", "shadow", "history"]
+"""Why a call was made. Only `live` calls count in experiments, drift and service levels."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A call as a door hands it to the gateway. Every door (HTTP, gRPC, a notebook) makes one of these."""
+
+    model: str
+    body: bytes
+    """JSON text: `{"input": {...}}` or `{"inputs": [{...}, ...]}`, optionally `subject`, `parameters`."""
+    version: str | None = None
+    """An explicit version, or None for the model's default."""
+    subject: str | None = None
+    """Whom the call is about, where the door knows it (header `Cloche-Subject`)."""
+    deadline_ms: int | None = None
+    """How long the caller will wait, where it said so (header `Cloche-Deadline-Ms`)."""
+    caller: str = "anonymous"
+    """The name of the token that was used."""
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What a runtime is asked: one call's rows.
+
+    `payload` is a JSON array with one object per row; for a ranking it is an array with the one call object.
+    """
+
+    payload: bytes
+    rows: int
+    context: CallContext
+    values: tuple[tuple[float, ...], ...] | None = None
+    """The rows as numbers in the order of the frame's columns, where every column is one (for inline runtimes)."""
+
+
+class CallContext(msgspec.Struct, frozen=True):
+    """What a model may know of a call besides its rows. Recorded, and used again when the call is reproduced."""
+
+    id: str
+    now_us: int
+    subject: str | None = None
+    parameters: dict[str, object] | None = None
+
+
+class Prediction(msgspec.Struct, frozen=True):
+    """What a runtime answers: one item per row."""
+
+    outputs: bytes
+    """A JSON array with one item per row, null where the row was refused; for a ranking, an array with one list."""
+    refusals: dict[int, msgspec.Raw] = {}
+    """Row -> JSON object of `code`, `message` and perhaps `path`."""
+    printed: str = ""
+    """What the model wrote to standard output and error meanwhile."""
+
+
+class Timings(msgspec.Struct, frozen=True, array_like=True):
+    """Microseconds that a call spent at each station."""
+
+    choose_us: int = 0
+    validate_us: int = 0
+    enrich_us: int = 0
+    predict_us: int = 0
+    decide_us: int = 0
+
+
+class Personal(msgspec.Struct, frozen=True, array_like=True):
+    """The part of a record that is about a person. It can be erased; the envelope stays."""
+
+    subject: str | None = None
+    input: msgspec.Raw = msgspec.Raw(b"\xc0")
+    """MessagePack: JSON text as bytes, or packed columns (`cloche.log.columns`)."""
+    output: msgspec.Raw = msgspec.Raw(b"\xc0")
+    """The same for what was answered; nil where nothing was."""
+    refusals: dict[int, msgspec.Raw] = {}
+    """Row -> JSON text of the refusal."""
+    parameters: dict[str, object] | None = None
+    failure: str | None = None
+    """The author's traceback, where the model failed."""
+    printed: str = ""
+    features: msgspec.Raw = msgspec.Raw(b"\xc0")
+
+
+class Record(msgspec.Struct, frozen=True, array_like=True):
+    """One inference as it is kept for ever: an envelope around the personal part.
+
+    Fields are only ever added at the end, with a default; `format` counts other changes.
+    """
+
+    format: int
+    id: bytes
+    """UUIDv7, 16 bytes."""
+    time_us: int
+    """When the call arrived, microseconds UTC since 1970."""
+    model: str
+    version: str
+    digest: str
+    """The version's identity: `sha256:` of its manifest."""
+    release: int
+    variant: str | None
+    reason: str
+    """Why this version: `default`, `explicit`, …"""
+    caller: str
+    kind: Kind
+    outcome: str
+    """`ok`, `refused`, or the code of the error that was answered."""
+    fallback: str | None
+    """The code of what made a fallback answer, where one did."""
+    answered_by: str | None
+    """The member of the fallback chain that answered, where one did."""
+    rows: int
+    timings: Timings
+    personal_digest: bytes
+    """SHA-256 of `personal`, 32 bytes: what proves the personal part, and stays when it is erased."""
+    personal: bytes
+    """MessagePack of `Personal`; empty where it was erased."""
+
+
+RECORD_FORMAT = 1
