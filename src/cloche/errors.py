@@ -3,7 +3,8 @@
     ClocheError
     ├── CallError        a caller's mistake: nothing was asked of the model
     │   ├── InvalidJson · NestedTooDeep · BodyTooLarge · InvalidHeader
-    │   ├── UnknownModel · UnknownVersion · VersionNotActive
+    │   ├── UnknownModel · UnknownVersion
+    │   ├── UnknownPath · MethodNotAllowed · UnknownHost
     │   ├── SchemaMismatch
     │   └── Unauthorized · Forbidden
     ├── ServingError     a well-formed call that could not be answered: it is recorded
@@ -11,16 +12,17 @@
     │   ├── WorkerCrashed · WorkerUnavailable · Overloaded · DeadlineExceeded
     │   └── LogUnavailable
     ├── PublishError     a version that can't be published as it is
-    │   ├── InvalidName · InvalidVersion · InvalidExamples · NotPublishable
+    │   ├── InvalidName · InvalidVersion · InvalidExamples · InvalidSchema · NotPublishable
     │   ├── DoesNotLoad · GoldenMismatch
     │   └── VersionExists
     ├── RegistryError    what is stored is not what was wanted
-    │   ├── VersionNotFound · ModelNotFound · BundleCorrupt · NewerFormat · ReleaseTaken
+    │   ├── VersionNotFound · ModelNotFound · ReleaseNotFound · InvalidRouting
+    │   ├── BundleCorrupt · BlobCorrupt · NewerFormat · ReleaseTaken
     ├── LogError         the inference log
-    │   ├── InferenceNotFound · LogInUse · LogCorrupt
+    │   ├── InferenceNotFound · LogInUse · LogCorrupt · SinkUnavailable
     └── SetupError       this machine, this folder, these settings
         ├── InvalidSetting · MissingExtra
-        └── NothingToServe · AddressTaken · HomeInUse · ServerNotFound
+        └── AddressTaken · UnsafeAddress · HomeInUse · ServerNotFound
 
 A docstring is the message; `{names}` in it are filled from the keywords of the constructor, and it ends in what to
 do next. Codes are stable and never reused. What HTTP makes of them is known in `cloche.web.problems` alone.
@@ -46,10 +48,14 @@ class ClocheError(Exception):
 
     def __init__(self, **details: Any) -> None:
         self.details = details
-        super().__init__((type(self).__doc__ or "").format_map(details))
+        super().__init__(_plain(type(self).__doc__ or "").format_map(details))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.details)
+
+
+def _plain(doc: str) -> str:
+    return "\n".join(line.removeprefix("    ") for line in doc.strip().splitlines())
 
 
 def _rebuild(kind: type[ClocheError], details: dict[str, Any]) -> ClocheError:
@@ -97,6 +103,18 @@ class SchemaMismatch(CallError):
         return faults
 
 
+class UnknownPath(CallError):
+    """There is nothing at this address. GET /docs shows what there is."""
+
+
+class MethodNotAllowed(CallError):
+    """This address answers {allow} alone."""
+
+
+class UnknownHost(CallError):
+    """The Host header names a host that this server is not. Add it to server.allowed_hosts if it is."""
+
+
 class Unauthorized(CallError):
     """A bearer token is needed: send the header Authorization: Bearer <token>."""
 
@@ -112,6 +130,8 @@ class ServingError(ClocheError):
     """The call was well formed and could not be answered."""
 
     retry_after_s: int | None = None
+    inference: str | None = None
+    """Id of the record that was kept of it."""
 
     @property
     def private(self) -> dict[str, Any]:
@@ -174,6 +194,10 @@ class InvalidExamples(PublishError):
     """The examples can't be used: {reason}."""
 
 
+class InvalidSchema(PublishError):
+    """The schema can't be used: {reason}. Give a JSON Schema of type object that refers to nothing outside itself."""
+
+
 class NotPublishable(PublishError):
     """Cloche can't publish a {kind}: {reason}."""
 
@@ -193,7 +217,7 @@ class GoldenMismatch(PublishError):
 
 
 class VersionExists(PublishError):
-    """{name} {version} is already published with other content, and versions never change. The next free one is {free}."""
+    """{name} {version} is published with other content, and versions never change. The next free one is {free}."""
 
 
 # ── registry ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -215,8 +239,20 @@ class BundleCorrupt(RegistryError):
     """{what} is not what its digest says ({expected}, found {found}), so it is not loaded. Publish it again."""
 
 
+class BlobCorrupt(RegistryError):
+    """{where} holds {key} damaged (found {found}). Delete that object from the store, and publish again."""
+
+
 class NewerFormat(RegistryError):
     """{what} has format {found}; this Cloche reads up to {known}. Upgrade with: pip install --upgrade cloche"""
+
+
+class ReleaseNotFound(RegistryError):
+    """There is no release {number} in {where}; the newest is {newest}."""
+
+
+class InvalidRouting(RegistryError):
+    """{model} can't be routed like that: {reason}."""
 
 
 class ReleaseTaken(RegistryError):
@@ -242,6 +278,10 @@ class LogCorrupt(LogError):
     """The log at {where} is damaged: {reason}. `cloche log verify` names every damaged record."""
 
 
+class SinkUnavailable(LogError):
+    """The log at {where} can't be written now: {reason}. Nothing is lost: the spool keeps it, and it is tried again."""
+
+
 # ── setup ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -258,7 +298,7 @@ class MissingExtra(SetupError):
 
 
 class AddressTaken(SetupError):
-    """{host}:{port} is taken by another process. Choose another with {flag} (0 picks a free one)."""
+    """Can't listen on {host}:{port}: {reason}. Choose another port with {flag} (0 picks a free one)."""
 
 
 class HomeInUse(SetupError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Refusal(Exception):  # noqa: N818  an answer, not an error
+class Refusal(Exception):  # an answer, not an error
     """The model declines to answer a row, and says why. An answer like any other: the caller gets status 200.
 
     Return one in the place of a row's item, or raise it from `predict_one`.
@@ -54,9 +54,7 @@ class Bundle:
         """
         path = self._folder / "files" / name
         if not path.is_file():
-            raise FileNotFoundError(
-                f"this version has no file {name!r}; publish it with files={{{name!r}: ...}}"
-            )
+            raise FileNotFoundError(f"this version has no file {name!r}; publish it with files={{{name!r}: ...}}")
         return path
 
     def bytes(self, name: str) -> bytes:

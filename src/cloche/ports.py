@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 import msgspec
 
 from cloche.values import Record
+
+_KEY = re.compile(r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._+-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._+-]+)*")
+
+
+def check_key(key: str) -> str:
+    """Return `key` where an object store may hold it: parts of `A-Z a-z 0-9 . _ + -` with `/` between, none `..`.
+
+    Raises:
+        ValueError: it is not such a key.
+    """
+    if _KEY.fullmatch(key):
+        return key
+    raise ValueError(f"not a key of an object store: {key!r}")
 
 
 class ObjectStore(Protocol):
@@ -57,11 +71,18 @@ class Sink(Protocol):
         """Keep the records and the position reached, both or neither, durably; return how many were new.
 
         A record whose id is already kept is left as it is.
+
+        Raises:
+            SinkUnavailable: nothing was kept; it may be tried again.
         """
         ...
 
     async def positions(self) -> dict[str, Position]:
         """Return the position reached in each spool."""
+        ...
+
+    async def retire(self, spool: str) -> None:
+        """Let go of the position of a spool that is gone."""
         ...
 
     async def close(self) -> None:
@@ -89,7 +110,7 @@ class LogReader(Protocol):
         """Return up to `limit` records, newest first; `before` is the id that the last page ended with."""
         ...
 
-    async def get(self, id: bytes) -> Record | None:
+    async def get(self, inference: bytes) -> Record | None:
         """Return the record, or None where there is none."""
         ...
 
@@ -99,4 +120,12 @@ class LogReader(Protocol):
 
     async def count(self, wanted: Filter) -> int:
         """Return how many there are."""
+        ...
+
+    async def positions(self) -> dict[str, Position]:
+        """Return the position reached in each spool."""
+        ...
+
+    async def faults(self) -> Sequence[str]:
+        """Return what the store finds wrong with itself, one sentence a fault."""
         ...

@@ -29,6 +29,15 @@ class Request(msgspec.Struct, frozen=True):
     """The name of the token that was used."""
 
 
+class CallContext(msgspec.Struct, frozen=True):
+    """What a model may know of a call besides its rows. Recorded, and used again when the call is reproduced."""
+
+    id: str
+    now_us: int
+    subject: str | None = None
+    parameters: dict[str, object] | None = None
+
+
 class Ask(msgspec.Struct, frozen=True):
     """What a runtime is asked: one call's rows.
 
@@ -37,18 +46,13 @@ class Ask(msgspec.Struct, frozen=True):
 
     payload: bytes
     rows: int
+    many: bool
+    """Whether the caller sent `inputs`, so that row i is named `{id}.{i}`."""
     context: CallContext
+    deadline_ms: int
+    """The call's whole deadline, for messages."""
     values: tuple[tuple[float, ...], ...] | None = None
     """The rows as numbers in the order of the frame's columns, where every column is one (for inline runtimes)."""
-
-
-class CallContext(msgspec.Struct, frozen=True):
-    """What a model may know of a call besides its rows. Recorded, and used again when the call is reproduced."""
-
-    id: str
-    now_us: int
-    subject: str | None = None
-    parameters: dict[str, object] | None = None
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -122,6 +126,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     """SHA-256 of `personal`, 32 bytes: what proves the personal part, and stays when it is erased."""
     personal: bytes
     """MessagePack of `Personal`; empty where it was erased."""
+    many: bool = False
+    """Whether the caller sent `inputs`, so that there is a list of outputs too."""
 
 
 RECORD_FORMAT = 1

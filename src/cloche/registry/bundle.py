@@ -43,6 +43,8 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a JSON null becomes: the missing value that the column had in training."""
     categories: list[Any] | None = None
     """In order, for `category`."""
+    categories_dtype: str | None = None
+    """The dtype of the categories themselves, as `dtype` writes it."""
     ordered: bool = False
     float32: bool = False
     """A ranking's item column that the model reads (and the log keeps) in single precision."""
@@ -141,7 +143,7 @@ def digest_of(data: bytes) -> str:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the bytes that are stored, and whose digest is the version's identity."""
-    return msgspec.json.format(msgspec.json.encode(manifest, order="sorted"), indent=1) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n"
 
 
 def decode_manifest(data: bytes, what: str, digest: str | None = None) -> Manifest:
@@ -195,8 +197,6 @@ def precedence(version: str) -> tuple[int, int, int, tuple[tuple[int, int, str],
     if match is None:
         raise InvalidVersion(version=version)
     parts = tuple(
-        (0, int(part), "") if part.isdecimal() else (1, 0, part)
-        for part in (match["pre"] or "").split(".")
-        if part
+        (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in (match["pre"] or "").split(".") if part
     )
     return int(match["major"]), int(match["minor"]), int(match["patch"]), parts or ((2, 0, ""),)

@@ -1,0 +1,191 @@
+"""The examples, as the author's object takes them and as callers will send them, with the contract between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import msgspec
+
+from cloche.authoring.draft import Draft
+from cloche.errors import InvalidExamples, InvalidSchema, MissingExtra, SchemaMismatch
+from cloche.registry.bundle import Column, Each, Frame
+from cloche.runtimes.worker import ranking
+from cloche.runtimes.worker.frames import FrameError, build_frame, describe_frame, rows_to_json
+from cloche.runtimes.worker.manifest import columns_of
+from cloche.runtimes.worker.outputs import InvalidValue, to_json_value
+from cloche.schema import Schema, check_schema, compile_schema, infer, infer_ranking, infer_rows
+
+MAX_CALLS = 200
+"""How many examples are looked at, and kept."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Calls, in both forms."""
+
+    given: Any
+    """What the author's object is asked with: a DataFrame, an array or dicts; of a ranking, one row per item."""
+    calls: list[dict[str, Any]]
+    """JSON objects: rows, or calls of a ranking."""
+    frame: Frame | None
+    schema: Schema
+
+    @property
+    def is_array(self) -> bool:
+        """Whether the author gave a numpy array."""
+        return _is_array(self.given)
+
+
+@dataclass(frozen=True)
+class _Features:
+    """Which columns a ranking's model reads, and how."""
+
+    fitted: list[str] | None
+    single_precision: bool
+
+    def among(self, known: list[str], each: Each) -> list[str]:
+        """Return those it was fitted with, else all but the item's name."""
+        if self.fitted is None:
+            return [name for name in known if name != each.item_id]
+        if missing := [name for name in self.fitted if name not in known]:
+            listed = ", ".join(missing)
+            raise InvalidExamples(reason=f"no item and no context has {listed}, which the model was fitted with")
+        return self.fitted
+
+
+def read_examples(draft: Draft, traits: Mapping[str, Any], single_precision: bool = False) -> Examples:
+    """Read the examples of a draft.
+
+    Args:
+        draft: what to publish.
+        traits: what kind of model it is; estimators and ONNX graphs are given frames.
+        single_precision: a ranking's item columns are rounded to float32.
+
+    Raises:
+        InvalidExamples, InvalidSchema: they can't be used; the message says which column or row, and why.
+        MissingExtra: pandas is needed and not installed.
+    """
+    try:
+        examples = _read(draft, traits, single_precision)
+    except (FrameError, InvalidValue) as error:
+        raise InvalidExamples(reason=str(error)) from None
+    _check_fit(draft, examples)
+    return examples
+
+
+def _read(draft: Draft, traits: Mapping[str, Any], single_precision: bool) -> Examples:
+    given = draft.examples
+    wants_frame = traits["flavor"] in ("sklearn", "onnx")
+    if draft.each is not None:
+        calls = _dicts(given)
+        if wants_frame or draft.takes in ("frame", "array"):
+            return _framed_ranking(draft, draft.each, calls, _Features(traits["features"], single_precision))
+        plain = [to_json_value(call) for call in calls]
+        return Examples(_flattened(calls, draft.each), plain, None, _schema(draft) or infer_rows(plain))
+    if _is_frame(given) or _is_array(given):
+        return _framed(draft, given[:MAX_CALLS])
+    rows = _dicts(given)
+    if wants_frame or draft.takes in ("frame", "array"):
+        return _framed(draft, _frame_of(rows, draft.training))
+    plain = [to_json_value(row) for row in rows]
+    schema = _schema(draft) or infer_rows(plain, unknown_fields=draft.unknown_fields)
+    return Examples(rows, plain, None, schema)
+
+
+def _framed(draft: Draft, data: Any) -> Examples:
+    if len(data) == 0:
+        raise InvalidExamples(reason="there are none; give some rows, such as X.head(20)")
+    described = describe_frame(data, draft.training)
+    frame = msgspec.convert(described, Frame)
+    calls = rows_to_json(data, columns_of(described))
+    schema = _schema(draft) or infer(frame.columns, unknown_fields=draft.unknown_fields)
+    return Examples(data, calls, frame, schema)
+
+
+def _framed_ranking(draft: Draft, each: Each, calls: list[dict[str, Any]], wanted: _Features) -> Examples:
+    plain = [to_json_value(call) for call in calls]
+    everything = _frame_of(_flattened(calls, each), draft.training)
+    columns = {column.name: column for column in msgspec.convert(describe_frame(everything), Frame).columns}
+    of_items = {field for call in calls for item in call[ranking.list_name(each.path)] for field in item}
+    features = wanted.among(list(columns), each)
+    if wanted.single_precision:
+        columns |= {name: _single(columns[name]) for name in features if name in of_items}
+    schema = _schema(draft) or infer_ranking(
+        [column for name, column in columns.items() if name not in of_items],
+        [column for name, column in columns.items() if name in of_items],
+        each,
+        unknown_fields=draft.unknown_fields,
+    )
+    return Examples(everything[features], plain, Frame([columns[name] for name in features]), schema)
+
+
+def _single(column: Column) -> Column:
+    return msgspec.structs.replace(column, float32=True) if column.dtype == "float64" else column
+
+
+def _flattened(calls: list[dict[str, Any]], each: Each) -> list[dict[str, Any]]:
+    name = ranking.list_name(each.path)
+    for position, call in enumerate(calls):
+        items = call.get(name)
+        if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
+            raise InvalidExamples(reason=f"example {position} has no list of items (dicts) at {each.path}")
+        if missing := [place for place, item in enumerate(items) if each.item_id not in item]:
+            raise InvalidExamples(reason=f"item {missing[0]} of example {position} has no {each.item_id}")
+    return [row for call in calls for row in ranking.flatten(call, each.path)]
+
+
+def _frame_of(rows: Sequence[dict[str, Any]], training: Any) -> Any:
+    """Return rows as a DataFrame: of the dtypes they had in training, where there is such a column."""
+    pandas = _pandas()
+    frame = pandas.DataFrame(list(rows))
+    if not _is_frame(training):
+        return frame
+    known = [name for name in frame.columns if name in training.columns]
+    plain = [to_json_value({name: row.get(name) for name in known}) for row in rows]
+    built = build_frame(plain, columns_of(describe_frame(training[known])))
+    return frame.assign(**{name: built[name] for name in known})
+
+
+def _schema(draft: Draft) -> Schema | None:
+    return None if draft.schema is None else check_schema(draft.schema)
+
+
+def _check_fit(draft: Draft, examples: Examples) -> None:
+    """Check that callers may send the examples."""
+    accept = compile_schema(
+        examples.schema, unknown_fields=draft.unknown_fields, each=draft.each, names=(draft.name, draft.version)
+    )
+    try:
+        accept.read(msgspec.json.encode({"inputs": examples.calls}))
+    except SchemaMismatch as error:
+        fault = error.faults[0]
+        raise InvalidExamples(reason=f"{fault['pointer']} does not fit the schema: {fault['message']}") from None
+    except InvalidSchema:
+        raise
+
+
+def _dicts(given: Any) -> list[dict[str, Any]]:
+    if not isinstance(given, list | tuple) or not all(isinstance(row, dict) for row in given):
+        wanted = "a DataFrame, a two-dimensional numpy array, or a list of dicts"
+        raise InvalidExamples(reason=f"they are a {type(given).__name__}; give {wanted}")
+    if not given:
+        raise InvalidExamples(reason="there are none; give some, such as 20 rows")
+    return list(given[:MAX_CALLS])
+
+
+def _is_frame(value: Any) -> bool:
+    return hasattr(value, "columns") and hasattr(value, "dtypes") and type(value).__module__.startswith("pandas")
+
+
+def _is_array(value: Any) -> bool:
+    return type(value).__module__ == "numpy" and getattr(value, "ndim", 0) == 2
+
+
+def _pandas() -> Any:
+    try:
+        return import_module("pandas")
+    except ModuleNotFoundError:
+        raise MissingExtra(what="An estimator with examples in dicts", module="pandas", requirement="pandas") from None

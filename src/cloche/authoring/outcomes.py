@@ -1,0 +1,83 @@
+"""What calls were answered, and whether two answers are the same."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Alike = Callable[[Any, Any], bool]
+"""Tells whether two JSON scalars are the same answer."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The answer to one row, or to one call of a ranking."""
+
+    output: Any
+    """JSON value; None where the row was refused."""
+    refusal: Mapping[str, Any] | None = None
+
+    def shown(self) -> str:
+        """Return it for a message."""
+        text = f"Refusal({self.refusal['code']!r})" if self.refusal else json.dumps(self.output, ensure_ascii=False)
+        return text if len(text) <= 200 else text[:197] + "…"
+
+
+def outcomes_of(outputs: bytes, refusals: Mapping[int, Mapping[str, Any]]) -> list[Outcome]:
+    """Return the outcomes of calls: `outputs` is a JSON array, `refusals` are by position."""
+    return [Outcome(output, refusals.get(row)) for row, output in enumerate(json.loads(outputs))]
+
+
+def golden_lines(calls: list[dict[str, Any]], outcomes: list[Outcome]) -> bytes:
+    """Return golden cases as JSON Lines: `input`, `output` (null where refused), and `refusal` where there is one."""
+    lines = []
+    for call, outcome in zip(calls, outcomes, strict=True):
+        refused = {"refusal": outcome.refusal} if outcome.refusal else {}
+        lines.append(json.dumps({"input": call, "output": outcome.output, **refused}, ensure_ascii=False))
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def close_to(rtol: float, atol: float) -> Alike:
+    """Return what tells whether two scalars are equal, numbers within a tolerance."""
+
+    def alike(expected: Any, found: Any) -> bool:
+        if _is_number(expected) and _is_number(found):
+            return math.isclose(expected, found, rel_tol=rtol, abs_tol=atol)
+        return bool(type(expected) is type(found) and expected == found)
+
+    return alike
+
+
+def same_type(expected: Any, found: Any) -> bool:
+    """Tell whether two scalars are of the same JSON type."""
+    return type(expected) is type(found) or (_is_number(expected) and _is_number(found))
+
+
+def difference(expected: Outcome, found: Outcome, alike: Alike) -> str | None:
+    """Return the JSON pointer to the first place where two outcomes differ, or None where they do not."""
+    if expected.refusal or found.refusal:
+        codes = [(outcome.refusal or {}).get("code") for outcome in (expected, found)]
+        return None if codes[0] == codes[1] else ""
+    return _difference(expected.output, found.output, alike, "")
+
+
+def _difference(expected: Any, found: Any, alike: Alike, pointer: str) -> str | None:
+    if isinstance(expected, dict) and isinstance(found, dict):
+        if expected.keys() != found.keys():
+            return pointer
+        parts = [(key, expected[key], found[key]) for key in expected]
+    elif isinstance(expected, list) and isinstance(found, list):
+        if len(expected) != len(found):
+            return pointer
+        parts = list(zip(range(len(expected)), expected, found, strict=True))
+    else:
+        return None if alike(expected, found) else pointer
+    places = (_difference(one, other, alike, f"{pointer}/{key}") for key, one, other in parts)
+    return next((place for place in places if place is not None), None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

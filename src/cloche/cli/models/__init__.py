@@ -1,0 +1,21 @@
+"""`cloche models`: which versions exist, and which of them are live."""
+
+from __future__ import annotations
+
+import click
+
+from cloche.cli.lazy import Entry, LazyGroup
+
+COMMANDS = {
+    "publish": Entry("cloche.cli.models.publish:publish", "Publish a file or an object of a module as a version."),
+    "ls": Entry("cloche.cli.models.show:ls", "List the models."),
+    "show": Entry("cloche.cli.models.show:show", "Show a model, or all there is to know of one version."),
+    "default": Entry("cloche.cli.models.default:default", "Make a version the default: it answers from then on."),
+    "logs": Entry("cloche.cli.models.logs:logs", "Show why a model failed, and what its workers wrote."),
+    "try": Entry("cloche.cli.models.attempt:attempt", "Run a version here on one row, with the full traceback."),
+}
+
+
+@click.command(cls=LazyGroup, table=COMMANDS)
+def models() -> None:
+    """Publish models, look at them, and say which version is live."""

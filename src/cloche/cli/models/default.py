@@ -1,0 +1,105 @@
+"""`cloche models default`: the release that makes a version live."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from cloche.authoring.provenance import author
+from cloche.cli import show
+from cloche.cli.loop import wait_for
+from cloche.cli.place import Place
+from cloche.registry.release import Constant, Fallback, Live, Reason, Release, Routing
+from cloche.registry.routing import Wanted, make_default
+
+
+@click.command()
+@click.argument("name")
+@click.argument("version")
+@click.option("--fallback", metavar="A,B,…", help="Versions that answer where VERSION does not, or input_order.")
+@click.option("--fallback-constant", metavar="JSON", help="An answer for every row, as the end of the chain.")
+@click.option("--no-fallback", is_flag=True, help="Take the fallback away.")
+@click.option(
+    "--reserve-ms", type=click.IntRange(1), metavar="N", help="How long before the deadline the fallback begins."
+)
+@click.option("--deadline-ms", type=click.IntRange(1), metavar="N", help="Deadline of calls that state none.")
+@click.option("-m", "--message", default="", help="Why, for those who read the releases.")
+@show.json_option
+@click.pass_obj
+def default(place: Place, /, name: str, version: str, message: str, as_json: bool, **options: Any) -> None:
+    """Make VERSION the default of the model NAME: it answers from then on.
+
+    This writes the next release; running servers follow within 3 seconds. Versions that were live stay ready for
+    callers who name them. What is not mentioned (fallback, deadline) stays as it is.
+
+    VERSION is exact, or a pattern such as '2.*' that means the highest it fits.
+    """
+    registry = place.registry()
+    live = wait_for(registry.releases.live())
+    wanted = _wanted(live.models.get(name), **options)
+    command = shlex.join(["cloche", "models", "default", name, version])
+    reason = Reason(author(Path.cwd()), message, command)
+    release = wait_for(make_default(registry, name, version, reason, wanted))
+    if as_json:
+        show.document(release)
+    else:
+        _say(name, release, live)
+
+
+def _wanted(
+    current: Routing | None,
+    *,
+    fallback: str | None,
+    fallback_constant: str | None,
+    no_fallback: bool,
+    reserve_ms: int | None,
+    deadline_ms: int | None,
+) -> Wanted:
+    """Return what the options change."""
+    members: list[str | Constant] = [member.strip() for member in (fallback or "").split(",") if member.strip()]
+    if fallback_constant is not None:
+        members.append(Constant(_json(fallback_constant)))
+    if no_fallback and (members or reserve_ms):
+        raise click.UsageError("--no-fallback and another option of the fallback contradict each other.")
+    chain = None if no_fallback else _fallback(members, reserve_ms, current.fallback if current else None)
+    return Wanted(fallback=chain, deadline_ms=UNSET if deadline_ms is None else deadline_ms)
+
+
+def _fallback(members: list[str | Constant], reserve_ms: int | None, present: Fallback | None) -> Fallback | UnsetType:
+    if not members and reserve_ms is None:
+        return UNSET
+    if not members and present is None:
+        raise click.UsageError("--reserve-ms is about a fallback, and there is none; add --fallback.")
+    changed = present or Fallback(members)
+    changed = msgspec.structs.replace(changed, chain=members or changed.chain)
+    return changed if reserve_ms is None else msgspec.structs.replace(changed, reserve_ms=reserve_ms)
+
+
+def _json(text: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise click.BadParameter(f"{text!r} is not JSON: {error}", param_hint="--fallback-constant") from None
+
+
+def _say(name: str, release: Release, before: Live) -> None:
+    routing = release.models[name]
+    if release.number <= before.number:
+        click.echo(f"{name} {routing.default} is the default already, since release {release.number}.")
+        return
+    click.echo(f"Release {release.number}: {name} {routing.default} is the default.")
+    if routing.fallback is not None:
+        chain = (member if isinstance(member, str) else _constant(member) for member in routing.fallback.chain)
+        click.echo(f"Where it does not answer: {', then '.join(chain)}.")
+    earlier = before.models.get(name)
+    if earlier is not None and earlier.default != routing.default:
+        click.echo(f"It was {earlier.default}; to go back: cloche models default {name} {earlier.default}")
+
+
+def _constant(member: Constant) -> str:
+    return f"always {msgspec.json.encode(member.constant).decode()}"

@@ -1,0 +1,79 @@
+"""`cloche models logs`: why a model failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cloche.cli import show
+from cloche.cli.log.filters import settled
+from cloche.cli.loop import wait_for
+from cloche.cli.place import Place
+from cloche.log.reading import to_json
+from cloche.ports import Filter
+
+_TAIL_BYTES = 16_384
+_TAIL_LINES = 50
+
+
+@click.command()
+@click.argument("name")
+@click.argument("version", required=False)
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), metavar="N", default=5, show_default=True, help="How many failures."
+)
+@show.json_option
+@click.pass_obj
+def logs(place: Place, name: str, version: str | None, limit: int, as_json: bool) -> None:
+    """Show the newest failures of the model NAME with their tracebacks, and what its workers wrote of themselves.
+
+    What a model prints during a call is in the call's record (`cloche log show ID`); what it prints while it loads,
+    and the stack of one that hung or crashed, is in its worker's output.
+    """
+    versions = wait_for(_versions(place, name, version))
+    failures = wait_for(_failures(place, Filter(model=name, version=version, failed=True), limit))
+    outputs = {each: _tail(place.home.run / "workers" / f"{name}-{each}.log") for each in versions}
+    if as_json:
+        show.document({"failures": failures, "workers": outputs})
+        return
+    for failure in failures:
+        _say(failure)
+    if not failures:
+        click.echo(f"No failure of {name} {version or ''}".rstrip() + " is in the log.")
+    for each, output in outputs.items():
+        if output:
+            click.echo(f"\nThe workers of {name} {each} wrote:\n{show.indented(show.printable(output))}")
+
+
+async def _versions(place: Place, name: str, version: str | None) -> list[str]:
+    registry = place.registry()
+    if version is not None:
+        return [(await registry.resolve(name, version))[0]]
+    return await registry.versions(name) or [(await registry.resolve(name, "*"))[0]]
+
+
+async def _failures(place: Place, wanted: Filter, limit: int) -> Sequence[dict[str, Any]]:
+    reader = await settled(place)
+    return [to_json(record) for record in await reader.find(wanted, limit)]
+
+
+def _say(failure: dict[str, Any]) -> None:
+    click.echo(f"{failure['time']}  {failure['model']} {failure['version']}  {failure['outcome']}  {failure['id']}")
+    for part in ("traceback", "printed"):
+        if failure.get(part):
+            click.echo(show.indented(show.printable(failure[part].rstrip())))
+    click.echo(f"    Again, here: cloche models try {failure['model']} {failure['version']} --id {failure['id']}\n")
+
+
+def _tail(file: Path) -> str:
+    """Return the last lines of a file, or nothing where there is none."""
+    try:
+        with file.open("rb") as opened:
+            opened.seek(max(0, file.stat().st_size - _TAIL_BYTES))
+            text = opened.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    return "\n".join(text.splitlines()[-_TAIL_LINES:])

@@ -1,0 +1,77 @@
+"""Where a command works: the home, how it was found, and what is opened there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cloche.errors import ClocheError, InferenceNotFound, ModelNotFound, ServerNotFound, VersionNotFound
+from cloche.home import MARKS, Home, find_home
+
+if TYPE_CHECKING:
+    from cloche.ports import LogReader
+    from cloche.registry.catalog import Registry
+    from cloche.settings import Settings
+
+_LOOKED_IN_THE_HOME = (InferenceNotFound, ModelNotFound, ServerNotFound, VersionNotFound)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The home that a command works on."""
+
+    home: Home
+    why: str
+    """How it was found, in words: `found …`."""
+    chosen: bool = False
+    """Whether it was named, and not looked for."""
+
+    def settings(self, flags: Mapping[str, object] | None = None) -> Settings:
+        """Return the settings in force, with `flags` (`server.port`) over all else.
+
+        Raises:
+            InvalidSetting: one of them is not valid.
+        """
+        from cloche.settings import load_settings
+
+        return load_settings(self.home.settings_file, os.environ, flags)
+
+    def registry(self) -> Registry:
+        """Return the registry."""
+        from cloche.assembly import open_registry
+
+        return open_registry(self.home)
+
+    def log(self) -> LogReader:
+        """Return what reads the inference log."""
+        from cloche.assembly import open_log
+
+        return open_log(self.home)
+
+    def explain(self, error: ClocheError, message: str) -> str:
+        """Return the message of an error; where something was looked for in vain, with how the home was found."""
+        if not isinstance(error, _LOOKED_IN_THE_HOME):
+            return message
+        return f"{message}\nThe home is {self.home.path} ({self.why}).{self._hint()}"
+
+    def _hint(self) -> str:
+        inside = self.home.path / MARKS[0]
+        if inside.is_dir():
+            return f" There is a home inside it; did you mean --home {inside}?"
+        return " Choose another with --home."
+
+
+def find_place(given: str | None) -> Place:
+    """Return the home that `--home` names, else the one that is found."""
+    if given is not None:
+        return Place(Home(Path(given).expanduser().resolve()), "given with --home", chosen=True)
+    home = find_home(os.environ)
+    if os.environ.get("CLOCHE_HOME"):
+        return Place(home, "from CLOCHE_HOME", chosen=True)
+    marks = [mark for mark in MARKS if (home.path.parent / mark).exists()]
+    if marks:
+        return Place(home, f"found by {home.path.parent / marks[0]}")
+    return Place(home, f"no folder from {home.path.parent} upwards has {' or '.join(MARKS)}")

@@ -1,0 +1,88 @@
+"""`cloche serve`: the supervisor in this process, until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import click
+
+from cloche.cli.loop import wait_for
+from cloche.cli.place import Place
+from cloche.processes.boot import ServerFile, start_logging
+from cloche.processes.supervisor import Supervisor
+from cloche.registry.release import Live
+from cloche.settings import Settings
+
+
+@click.command()
+@click.option("--host", help="Address that calls come to. Any but the loopback needs CLOCHE_TOKEN.")
+@click.option("--port", type=click.IntRange(0, 65535), metavar="N", help="Port that calls come to; 0 picks a free one.")
+@click.option(
+    "--control-port", type=click.IntRange(0, 65535), metavar="N", help="Port of the keeper; 0 picks a free one."
+)
+@click.option("--insecure", is_flag=True, default=None, help="Listen on other hosts without a token.")
+@click.option(
+    "--log-mode",
+    type=click.Choice(["disk", "os", "async"]),
+    help="Answer once a record is on disk, once the operating system has it, or at once.",
+)
+@click.pass_obj
+def serve(
+    place: Place,
+    host: str | None,
+    port: int | None,
+    control_port: int | None,
+    insecure: bool | None,
+    log_mode: str | None,
+) -> None:
+    """Serve what is live, until Ctrl-C or SIGTERM.
+
+    Both finish the calls in flight, keep their records, and end with status 0. A second Ctrl-C ends at once. Options
+    not given come from CLOCHE_* and cloche.toml; `cloche doctor` shows which.
+    """
+    flags = {
+        "server.host": host,
+        "server.port": port,
+        "server.control_port": control_port,
+        "server.insecure": insecure,
+        "log.mode": log_mode,
+    }
+    settings = place.settings(flags)
+    live = wait_for(place.registry().releases.live())
+    supervisor = Supervisor(place.home, settings)
+    _say(place, settings, supervisor.open(), live)
+    start_logging()
+    wait_for(_run(supervisor))
+    click.echo("Stopped.")
+
+
+async def _run(supervisor: Supervisor) -> None:
+    stopping = asyncio.Event()
+
+    def stop(number: signal.Signals) -> None:
+        if stopping.is_set() and number == signal.SIGINT:
+            supervisor.kill()
+            os._exit(128 + signal.SIGINT)
+        if not stopping.is_set():
+            click.echo("\nStopping: the calls in flight are answered and kept. Ctrl-C again ends at once.", err=True)
+        stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    await supervisor.run(stopping)
+
+
+def _say(place: Place, settings: Settings, server: ServerFile, live: Live) -> None:
+    click.echo(f"home     {place.home.path}  ({place.why})")
+    click.echo(f"calls    {server.url}  (its pages: {server.url}/docs)")
+    click.echo(f"control  {server.control_url}")
+    click.echo(f"log      mode {settings.log.mode}")
+    for name, routing in sorted(live.models.items()):
+        click.echo(f"live     {name} {routing.default}  (release {live.released[name]})")
+    if not live.models:
+        click.echo(f"live     no model yet. In a notebook or a script in {place.home.path.parent}:\n")
+        click.echo("    from cloche import publish")
+        click.echo('    publish(model, name="my-model", version="1.0.0", examples=X.head(20))\n')
+        click.echo("It is served here within seconds. Then, in a shell:\n\n    cloche predict my-model '{…}'\n")

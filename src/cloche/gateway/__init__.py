@@ -1,0 +1,69 @@
+"""What happens to a call, station by station."""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+
+from cloche.errors import CallError, LogUnavailable, ServingError
+from cloche.gateway.choose import Loaded, choose
+from cloche.gateway.clock import Clock, Stopwatch
+from cloche.gateway.decide import Answer, decide
+from cloche.gateway.enrich import Dossier, enrich
+from cloche.gateway.predict import predict
+from cloche.gateway.record import record, record_failure
+from cloche.gateway.tally import Tally
+from cloche.gateway.validate import validate
+from cloche.ports import Journal
+from cloche.values import Request, Timings
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """An answer with the microseconds that each station took."""
+
+    answer: Answer
+    timings: Timings
+    record_us: int
+
+
+class Gateway:
+    """The only way to a prediction. Every door makes a `Request`, and translates the `Reply`."""
+
+    def __init__(self, journal: Journal, clock: Clock | None = None) -> None:
+        self.loaded = Loaded()
+        self.tally = Tally()
+        self._journal = journal
+        self._clock = clock or Clock()
+
+    async def answer(self, request: Request) -> Reply:
+        """Take a call through its stations.
+
+        Raises:
+            CallError: the caller's mistake; nothing was asked of the model, and nothing is recorded.
+            ServingError: it could not be answered; that is recorded.
+        """
+        watch = Stopwatch(self._clock.tick_ns)
+        try:
+            choice = watch.lap(choose(self.loaded, request))
+            case = watch.lap(validate(choice))
+        except CallError as error:
+            self.tally.refuse(request.model if request.model in self.loaded.models else "", error.code)
+            raise
+        dossier = watch.lap(enrich(case, self._clock, watch.started_ns))
+        try:
+            predicted = watch.lap(await predict(dossier, self._clock))
+            decision = watch.lap(decide(predicted))
+            await record(decision, watch.timings, self._journal)
+        except ServingError as error:
+            await self._fail(dossier, error, watch)
+            raise
+        self.tally.answered(dossier.case.choice, decision.outcome, predicted.answered_by, watch.total_s)
+        return Reply(decision.answer, watch.timings, watch.since_lap_us)
+
+    async def _fail(self, dossier: Dossier, error: ServingError, watch: Stopwatch) -> None:
+        """Record and count a call that gets no answer."""
+        self.tally.answered(dossier.case.choice, error.code, None, watch.total_s)
+        error.inference = dossier.ask.context.id
+        with contextlib.suppress(LogUnavailable):  # the caller is told of the first failure, not of this one
+            await record_failure(dossier, error, watch.timings, self._journal)

@@ -1,0 +1,110 @@
+"""Decision -> Record: what happened is kept before the answer leaves."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from cloche.errors import ServingError
+from cloche.gateway.decide import Decision
+from cloche.gateway.enrich import Dossier
+from cloche.log.columns import pack_call, pack_ranking, pack_text
+from cloche.ports import Journal
+from cloche.registry.bundle import Manifest
+from cloche.runtimes.worker.ranking import list_name
+from cloche.values import RECORD_FORMAT, Personal, Prediction, Record, Timings
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+async def record(decision: Decision, timings: Timings, journal: Journal) -> None:
+    """Return once the answer is kept as the journal's mode promises.
+
+    Raises:
+        LogUnavailable: it can't be, so there is no answer.
+    """
+    predicted = decision.predicted
+    prediction = predicted.prediction
+    private = predicted.failure.private if predicted.failure else {}
+    personal = Personal(
+        subject=predicted.dossier.case.subject,
+        input=_packed_input(predicted.dossier),
+        output=_packed_output(predicted.dossier, prediction),
+        refusals=prediction.refusals,
+        parameters=predicted.dossier.case.parameters,
+        failure=private.get("traceback"),
+        printed=prediction.printed or private.get("printed", ""),
+    )
+    fallback = predicted.failure.code if predicted.failure else None
+    kept = _sealed(predicted.dossier, personal, timings, decision.outcome, (fallback, predicted.answered_by))
+    await journal.append(_encode(kept))
+
+
+async def record_failure(dossier: Dossier, error: ServingError, timings: Timings, journal: Journal) -> None:
+    """Keep a call that could not be answered, with what its model's author needs to see why.
+
+    Raises:
+        LogUnavailable: it can't be kept.
+    """
+    private = error.private
+    personal = Personal(
+        subject=dossier.case.subject,
+        input=_packed_input(dossier),
+        parameters=dossier.case.parameters,
+        failure=private.get("traceback"),
+        printed=private.get("printed", ""),
+    )
+    await journal.append(_encode(_sealed(dossier, personal, timings, error.code, (None, None))))
+
+
+def _sealed(
+    dossier: Dossier, personal: Personal, timings: Timings, outcome: str, fallback: tuple[str | None, str | None]
+) -> Record:
+    case = dossier.case
+    choice = case.choice
+    body = _encode(personal)
+    return Record(
+        format=RECORD_FORMAT,
+        id=dossier.identity,
+        time_us=dossier.ask.context.now_us,
+        model=choice.model.name,
+        version=choice.loaded.manifest.version,
+        digest=choice.loaded.digest,
+        release=choice.model.release,
+        variant=choice.variant,
+        reason=choice.reason,
+        caller=choice.request.caller,
+        kind="live",
+        outcome=outcome,
+        fallback=fallback[0],
+        answered_by=fallback[1],
+        rows=dossier.ask.rows,
+        timings=timings,
+        personal_digest=hashlib.sha256(body).digest(),
+        personal=body,
+        many=case.many,
+    )
+
+
+def _packed_input(dossier: Dossier) -> msgspec.Raw:
+    manifest = dossier.case.choice.loaded.manifest
+    if manifest.each is None:
+        return pack_text(dossier.ask.payload)
+    (call,) = msgspec.json.decode(dossier.ask.payload)
+    return pack_call(call, manifest.each.path, _singles(manifest))
+
+
+def _packed_output(dossier: Dossier, prediction: Prediction) -> msgspec.Raw:
+    each = dossier.case.choice.loaded.manifest.each
+    if each is None:
+        return pack_text(prediction.outputs)
+    (call,) = msgspec.json.decode(dossier.ask.payload)
+    (ranked,) = msgspec.json.decode(prediction.outputs)
+    ids = [item[each.item_id] for item in call[list_name(each.path)]]
+    return pack_ranking(ranked, ids, each.item_id)
+
+
+def _singles(manifest: Manifest) -> frozenset[str]:
+    columns = manifest.frame.columns if manifest.frame else []
+    return frozenset(column.name for column in columns if column.float32)

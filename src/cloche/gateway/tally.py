@@ -1,0 +1,64 @@
+"""What a gateway counts while it answers: plain integers, read only when somebody asks for them."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+
+from cloche.gateway.choose import Choice
+
+LATENCY_BOUNDS_S = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
+
+
+class Latency:
+    """A histogram of durations."""
+
+    __slots__ = ("buckets", "sum_s")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(LATENCY_BOUNDS_S) + 1)
+        self.sum_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one call."""
+        self.buckets[bisect_left(LATENCY_BOUNDS_S, seconds)] += 1
+        self.sum_s += seconds
+
+
+class Tally:
+    """Calls by model, version and outcome; and those refused before they came to a version, by code."""
+
+    def __init__(self) -> None:
+        self.calls: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self.fallbacks: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self.latency: defaultdict[tuple[str, str], Latency] = defaultdict(Latency)
+        self.refused: defaultdict[tuple[str, str], int] = defaultdict(int)
+
+    def answered(self, choice: Choice, outcome: str, answered_by: str | None, seconds: float) -> None:
+        """Count a call that a version was asked."""
+        model, version = choice.model.name, choice.loaded.manifest.version
+        self.calls[model, version, outcome] += 1
+        self.latency[model, version].add(seconds)
+        if answered_by is not None:
+            self.fallbacks[model, version, answered_by] += 1
+
+    def refuse(self, model: str, code: str) -> None:
+        """Count a caller's mistake; `model` is empty where it named none that is live."""
+        self.refused[model, code] += 1

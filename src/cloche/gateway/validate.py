@@ -1,0 +1,53 @@
+"""Choice -> Case: is the call well formed for that version?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from cloche.errors import SchemaMismatch
+from cloche.gateway.choose import Choice
+
+
+class Case(msgspec.Struct, frozen=True, eq=False):
+    """A call whose rows fit the version's schema."""
+
+    choice: Choice
+    rows: Sequence[Any]
+    """Checked rows: structs or dicts that encode to the JSON they came from."""
+    many: bool
+    """Whether the caller sent `inputs`, and is answered with `outputs`."""
+    subject: str | None
+    parameters: dict[str, object] | None
+
+
+def validate(choice: Choice) -> Case:
+    """Return the call's rows, checked.
+
+    Raises:
+        InvalidJson: the body is no JSON.
+        NestedTooDeep: it is nested beyond measure.
+        SchemaMismatch: it is JSON and does not fit, with one entry per fault.
+    """
+    request = choice.request
+    body = choice.loaded.accept.read(request.body)
+    if body.model is not None and body.model != request.model:
+        raise _contradiction(choice, "model", request.model)
+    if body.version is not None and body.version != request.version:
+        raise _contradiction(choice, "version", request.version or "none")
+    if body.as_of is not None:
+        raise _fault(choice, "as_of", "not_supported", "as_of is not supported by this server yet")
+    if body.many and choice.loaded.manifest.each is not None:
+        raise _fault(choice, "inputs", "not_supported", "a ranking takes one call at a time: send input, not inputs")
+    return Case(choice, body.rows, body.many, request.subject or body.subject, body.parameters)
+
+
+def _contradiction(choice: Choice, field: str, asked: str) -> SchemaMismatch:
+    return _fault(choice, field, "contradiction", f"the address of the call names the {field} {asked}")
+
+
+def _fault(choice: Choice, field: str, code: str, message: str) -> SchemaMismatch:
+    fault = {"pointer": f"/{field}", "code": code, "message": message}
+    return SchemaMismatch(model=choice.model.name, version=choice.loaded.manifest.version, faults=[fault])

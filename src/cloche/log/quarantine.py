@@ -1,0 +1,58 @@
+"""The quarantine: bytes of a spool that no frame can be read from, kept with a note, so that a person can look."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from cloche.log.segments import QUARANTINE, Damage
+
+_log = logging.getLogger(__name__)
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What is known of bytes in quarantine. They lie beside the note, under the same name ending in `.bin`."""
+
+    spool: str
+    segment: int
+    start: int
+    end: int
+    reason: str
+    found_us: int
+    format: int = 1
+
+
+class Quarantine:
+    """The folder `quarantine` below a spool root."""
+
+    def __init__(self, spool_root: Path) -> None:
+        self.folder = spool_root / QUARANTINE
+
+    def add(self, segment: Path, damage: Damage, reason: str) -> None:
+        """Copy the damaged bytes, on the disk when it returns. The same damage twice is the same file."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        spool, number = segment.parent.name, int(segment.stem)
+        note = Note(spool, number, damage.start, damage.end, reason, time.time_ns() // 1000)
+        name = f"{spool}-{number:08d}-{damage.start}"
+        with segment.open("rb") as file:
+            _keep(self.folder / f"{name}.bin", os.pread(file.fileno(), damage.end - damage.start, damage.start))
+        _keep(self.folder / f"{name}.json", msgspec.json.encode(note))
+        _log.error(
+            "spool %s, segment %d: %d bytes at %d are damaged (%s) and lie in %s; the rest is kept",
+            *(spool, number, damage.end - damage.start, damage.start, reason, self.folder),
+        )
+
+    def notes(self) -> list[Note]:
+        """Return what lies here, oldest name first."""
+        return [msgspec.json.decode(path.read_bytes(), type=Note) for path in sorted(self.folder.glob("*.json"))]
+
+
+def _keep(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,293 @@
+"""The spool: where a gateway leaves its records before it answers. Three ways to keep the promise `Journal`."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import logging
+import os
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from cloche import settings
+from cloche.errors import LogUnavailable
+from cloche.log.segments import LOCK
+from cloche.log.writing import Files, SegmentWriter, probe
+
+Mode = Literal["disk", "os", "async"]
+
+_FULL = "the disk is full"
+_FLUSH_S = 0.05
+_FLUSH_BYTES = 1024 * 1024
+_PROBE_S = 1.0
+_log = logging.getLogger(__name__)
+
+Waiting = tuple[bytes, "asyncio.Future[None]"]
+
+
+class SpoolState(msgspec.Struct, frozen=True):
+    """How a spool is doing, for `/ready` and `/metrics`."""
+
+    mode: Mode
+    reason: str | None
+    """Why the last write failed; None while all is well."""
+    appended: int
+    """Records kept as the mode promises."""
+    dropped: int
+    """Records answered without being kept, because the disk was full and `when_full` is `drop`."""
+    lost: int
+    """Records that the mode `async` had promised to write and could not."""
+    bytes_waiting: int
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the last write succeeded."""
+        return self.reason is None
+
+
+class Spool:
+    """A folder of segments that this process alone writes. Make one with `open_spool`, inside a running event loop.
+
+    After a failure every later append tries again, and so does a probe every second: a gateway that is sent no calls
+    because it is not ready must find out by itself that the disk is well again.
+    """
+
+    mode: Mode
+    sync = False
+
+    def __init__(self, root: Path, log: settings.Log, files: Files) -> None:
+        self._files = files
+        self.folder, self._lock = _new_folder(root)
+        files.sync_folder(root)
+        self._writer = SegmentWriter(self.folder, log.segment_bytes, self.sync, files)
+        self._may_drop = log.when_full == "drop"
+        self._loop = asyncio.get_running_loop()
+        self._retry: asyncio.TimerHandle | None = None
+        self._reason: str | None = None
+        self._appended = self._dropped = self._lost = self._bytes_waiting = 0
+        self._closed = False
+
+    @property
+    def state(self) -> SpoolState:
+        """How it is doing."""
+        return SpoolState(self.mode, self._reason, self._appended, self._dropped, self._lost, self._bytes_waiting)
+
+    async def append(self, record: bytes) -> None:
+        """Return once the record is kept as the mode promises.
+
+        Raises:
+            LogUnavailable: it could not be.
+        """
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Keep what is waiting, and let go of the folder."""
+        raise NotImplementedError
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogUnavailable(reason="it is closed")
+
+    def _keep(self, records: Sequence[bytes]) -> str | None:
+        """Write the records; return None, or why it failed."""
+        reason: str | None = None
+        try:
+            self._writer.write(records)
+        except OSError as error:
+            reason = _FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else "the disk reports an error"
+        except Exception:  # noqa: BLE001  whatever it is, callers that wait must hear of it
+            _log.exception("writing records to %s failed", self.folder)
+            reason = "writing it failed"
+        if reason and reason != self._reason:
+            _log.error("records can't be written to %s: %s", self.folder, reason)
+        self._reason = reason
+        return reason
+
+    def _answer(self, batch: Sequence[Waiting], reason: str | None) -> None:
+        """Wake the callers of a batch. A full disk is no failure where records may be dropped."""
+        if reason is None:
+            self._appended += len(batch)
+        else:
+            self._probe_later()
+            if reason == _FULL and self._may_drop:
+                self._dropped += len(batch)
+                reason = None
+        for record, future in batch:
+            self._bytes_waiting -= len(record)
+            if future.done():
+                continue
+            if reason is None:
+                future.set_result(None)
+            else:
+                future.set_exception(LogUnavailable(reason=reason))
+
+    def _probe_later(self) -> None:
+        if self._retry is None and not self._closed:
+            self._retry = self._loop.call_later(_PROBE_S, self._begin_probe)
+
+    def _begin_probe(self) -> None:
+        self._retry = None
+        if self._reason and not self._closed:
+            self._loop.run_in_executor(None, probe, self.folder, self._files).add_done_callback(self._end_probe)
+
+    def _end_probe(self, done: asyncio.Future[None]) -> None:
+        if done.cancelled() or done.exception():
+            self._probe_later()
+        else:
+            self._reason = None
+
+    def _let_go(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+        self._writer.close()
+        os.close(self._lock)
+
+
+class DiskSpool(Spool):
+    """Answers when a record is on the disk. While one sync runs the next batch collects, and shares the next sync."""
+
+    mode = "disk"
+    sync = True
+
+    def __init__(self, root: Path, log: settings.Log, files: Files) -> None:
+        super().__init__(root, log, files)
+        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="cloche-spool", daemon=True)
+        self._thread.start()
+
+    async def append(self, record: bytes) -> None:
+        """Return once the record is on the disk."""
+        self._check_open()
+        future = self._loop.create_future()
+        self._bytes_waiting += len(record)
+        self._queue.put((record, future))
+        await future
+
+    async def close(self) -> None:
+        """Sync what is waiting, and let go of the folder."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join)
+            self._let_go()
+
+    def _work(self) -> None:
+        closing = False
+        while not closing:
+            batch, closing = self._collect()
+            if batch:
+                reason = self._keep([record for record, _ in batch])
+                with suppress(RuntimeError):  # the loop is closed: nobody waits
+                    self._loop.call_soon_threadsafe(self._answer, batch, reason)
+
+    def _collect(self) -> tuple[list[Waiting], bool]:
+        """Return all that is waiting, at least one, and whether it is the last."""
+        batch: list[Waiting] = []
+        entry = self._queue.get()
+        with suppress(queue.Empty):
+            while entry is not None:
+                batch.append(entry)
+                entry = self._queue.get_nowait()
+            return batch, True
+        return batch, False
+
+
+class OsSpool(Spool):
+    """Answers when the operating system has a record: it survives kill -9, not a power cut. One write per loop turn."""
+
+    mode = "os"
+
+    def __init__(self, root: Path, log: settings.Log, files: Files) -> None:
+        super().__init__(root, log, files)
+        self._waiting: list[Waiting] = []
+
+    async def append(self, record: bytes) -> None:
+        """Return once the operating system has the record."""
+        self._check_open()
+        future = self._loop.create_future()
+        self._bytes_waiting += len(record)
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append((record, future))
+        await future
+
+    async def close(self) -> None:
+        """Write what is waiting, and let go of the folder."""
+        if not self._closed:
+            self._closed = True
+            self._flush()
+            self._let_go()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            batch, self._waiting = self._waiting, []
+            self._answer(batch, self._keep([record for record, _ in batch]))
+
+
+class AsyncSpool(Spool):
+    """Answers at once and writes every 50 ms or megabyte: may lose records, and counts those it knows of."""
+
+    mode = "async"
+
+    def __init__(self, root: Path, log: settings.Log, files: Files) -> None:
+        super().__init__(root, log, files)
+        self._waiting: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def append(self, record: bytes) -> None:
+        """Return at once."""
+        self._check_open()
+        self._waiting.append(record)
+        self._bytes_waiting += len(record)
+        if self._bytes_waiting >= _FLUSH_BYTES:
+            self._flush()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(_FLUSH_S, self._flush)
+
+    async def close(self) -> None:
+        """Write what is waiting, and let go of the folder."""
+        if not self._closed:
+            self._closed = True
+            self._flush()
+            self._let_go()
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        batch, self._waiting = self._waiting, []
+        self._bytes_waiting = 0
+        if self._keep(batch) is None:
+            self._appended += len(batch)
+        else:
+            self._lost += len(batch)
+            self._probe_later()
+
+
+def open_spool(root: Path, log: settings.Log = settings.Log(), files: Files | None = None) -> Spool:  # noqa: B008  frozen
+    """Open a new spool below `root`; call it inside the event loop that will append.
+
+    Raises:
+        OSError: the folder can't be made or written.
+    """
+    kinds: dict[Mode, type[Spool]] = {"disk": DiskSpool, "os": OsSpool, "async": AsyncSpool}
+    return kinds[log.mode](root, log, files or Files())
+
+
+def _new_folder(root: Path) -> tuple[Path, int]:
+    """Make a folder with a lock that is held; it appears under its name only once the lock is held."""
+    spool = f"{time.time_ns() // 1000:016d}-{secrets.token_hex(8)}"
+    hidden = root / f".{spool}"
+    hidden.mkdir(parents=True, mode=0o700)
+    lock = os.open(hidden / LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return hidden.rename(root / spool), lock

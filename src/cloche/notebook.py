@@ -1,0 +1,166 @@
+"""What data scientists call: `publish`, from a notebook or a script."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from cloche.assembly import open_registry
+from cloche.authoring.draft import Draft
+from cloche.authoring.publish import Published
+from cloche.authoring.publish import publish as publish_draft
+from cloche.home import Home, find_home
+from cloche.registry.bundle import Each, Takes
+
+_MOST_FIELDS = 12
+
+
+def publish(  # noqa: PLR0913  one call says all there is to say about a version
+    model: Any,
+    *,
+    name: str,
+    version: str,
+    examples: Any,
+    training: Any = None,
+    files: Mapping[str, Any] | None = None,
+    schema: dict[str, Any] | None = None,
+    unknown_fields: Literal["refuse", "ignore"] = "refuse",
+    method: str | None = None,
+    takes: Takes | None = None,
+    each: str | None = None,
+    item_id: str | None = None,
+    order: Literal["desc", "asc"] = "desc",
+    max_items: int = 1000,
+    score: str | None = None,
+    golden: Literal["equal", "schema"] = "equal",
+    deadline_ms: int | None = None,
+    hang_after_ms: int | None = None,
+    description: str | None = None,
+    message: str | None = None,
+    home: str | Path | None = None,
+    quiet: bool = False,
+) -> Published:
+    """Publish a version of a model, after a fresh worker process has answered the examples as your own object does.
+
+    The first version of a model is live at once; a later one changes nothing that is live. Publishing the same again
+    changes nothing.
+
+        publish(clf, name="flight-delay", version="1.0.0", examples=X.head(20), training=X)
+
+    Args:
+        model: a fitted scikit-learn estimator or pipeline, a subclass or instance of `cloche.Model`, a function of a
+            row (or of a list of rows), an ONNX graph (path, bytes or ModelProto), or the path of a pickle file, which
+            is copied and never opened in this process.
+        name: 1 to 63 of `a-z 0-9 . _ -`.
+        version: a semantic version without a build part.
+        examples: rows as the model takes them: a DataFrame, a numpy array of shape (rows, columns), or a list of
+            dicts; for a ranking, a list of calls. The first 200 are kept, as cases that every fresh worker must pass.
+        training: what it was trained on, with at least the columns of the examples. It tells which may be null.
+        files: more files of the bundle: name -> a Path, bytes, text, or any object (pickled; a `Model` reads it in
+            `load` with `bundle.joblib(name)`).
+        schema: JSON Schema of a row (of a ranking: of a call), in the place of the inferred one.
+        unknown_fields: what becomes of fields that the schema does not name.
+        method: another method to call than `predict`.
+        takes: what the method is given: "rows" (list of dicts), "row" (one dict), "frame" or "array". Found out with
+            the examples where it is not said.
+        each: JSON pointer to the list of a ranking, such as "/items"; then a call has a context and a list of items.
+        item_id: the field that names an item; needed with `each`.
+        order: whether the highest or the lowest score comes first.
+        max_items: how many items a call may have.
+        score: JSON pointer into an output to the value that monitoring looks at.
+        golden: "schema" where the model is random: then only the shape of its answers is compared.
+        deadline_ms: how long an answer may take where the caller does not say.
+        hang_after_ms: how long one call may keep a worker busy before the worker is replaced.
+        description: a sentence for people.
+        message: why this version was made.
+        home: the home folder; `CLOCHE_HOME`, the nearest parent with one, or `./.cloche` where it is not said.
+        quiet: print nothing.
+
+    Returns:
+        The version: `manifest`, `digest`, `is_new`, `live`.
+
+    Raises:
+        NotPublishable: Cloche can't publish this kind of object; the message says what to do.
+        InvalidName, InvalidVersion, InvalidExamples, InvalidSchema: an argument can't be used.
+        DoesNotLoad: it fails in a fresh worker; with your own traceback.
+        GoldenMismatch: a fresh worker answers otherwise; with row, column, dtypes and both answers.
+        VersionExists: other content is published under this version; with the next free one.
+        MissingExtra: a package that this needs is not installed.
+    """
+    place = find_home() if home is None else Home(Path(home).expanduser().resolve())
+    draft = Draft(
+        model=model,
+        name=name,
+        version=version,
+        examples=examples,
+        training=training,
+        files=files or {},
+        schema=schema,
+        unknown_fields=unknown_fields,
+        method=method,
+        takes=takes,
+        each=_each(each, item_id, order, max_items),
+        score=score,
+        golden=golden,
+        deadline_ms=deadline_ms,
+        hang_after_ms=hang_after_ms,
+        description=description,
+        message=message,
+    )
+    published = publish_draft(draft, open_registry(place), _silent if quiet else _say)
+    if not quiet:
+        _say("\n".join(summary(published)))
+    return published
+
+
+def summary(published: Published) -> list[str]:
+    """Return what an author wants to see of a version that is published, line by line."""
+    manifest = published.manifest
+    done = "Published" if published.is_new else "Already published, with the same content:"
+    lines = [f"{done} {manifest.name} {manifest.version} ({published.digest[:19]}…) in {published.where}"]
+    lines += [f"  {line}" for line in _schema_lines(manifest.input_schema)]
+    lines += [f"  {notice}" for notice in published.notices]
+    if published.live:
+        lines.append(f"  It is live: calls to {manifest.name} get it.")
+    else:
+        lines.append(f"  It is not live yet. To make it so: cloche models default {manifest.name} {manifest.version}")
+    return lines
+
+
+def _schema_lines(schema: Mapping[str, Any], place: str = "") -> list[str]:
+    fields: dict[str, Any] = schema.get("properties", {})
+    required = schema.get("required", [])
+    lines = [
+        f"{place}{name}: {_type(field)}{'' if name in required else ', optional'}" for name, field in fields.items()
+    ]
+    if len(lines) > _MOST_FIELDS:
+        lines = [*lines[:_MOST_FIELDS], f"… and {len(lines) - _MOST_FIELDS} more fields"]
+    for name, field in fields.items():
+        if isinstance(field, dict) and isinstance(field.get("items"), dict) and "properties" in field["items"]:
+            lines += _schema_lines(field["items"], f"{name}[].")
+    return lines
+
+
+def _type(field: Any) -> str:
+    types = field.get("type", "any") if isinstance(field, dict) else "any"
+    text = " or ".join(types) if isinstance(types, list) else str(types)
+    return f"{text} ({field['format']})" if isinstance(field, dict) and "format" in field else text
+
+
+def _each(path: str | None, item_id: str | None, order: Literal["desc", "asc"], max_items: int) -> Each | None:
+    if path is None:
+        return None
+    if item_id is None:
+        raise TypeError("publish(each=...) needs item_id=..., the field that names an item")
+    return Each(path=path, item_id=item_id, order=order, max_items=max_items)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def _silent(_: str) -> None:
+    pass

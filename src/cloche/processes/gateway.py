@@ -1,0 +1,56 @@
+"""The gateway process: answers calls until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+from pathlib import Path
+
+import uvloop
+
+from cloche.assembly import open_gateway
+from cloche.home import Home
+from cloche.processes.boot import Boot, RunLock, read_boot, start_logging
+from cloche.processes.http import http_server
+from cloche.runtimes.link import GatewayEnd
+from cloche.web.app import gateway_app
+from cloche.web.health import Health
+from cloche.web.metrics import GatewayCollector
+
+
+async def serve(boot: Boot) -> None:
+    """Answer calls on the inherited socket until SIGTERM; then finish those in flight, sync the log and return."""
+    assert boot.line_fd is not None
+    workers = GatewayEnd(socket.socket(fileno=boot.line_fd))
+    parts = open_gateway(Home(Path(boot.home)), boot.settings, workers)
+    health = Health(parts.follower, parts.spool, workers)
+    collector = GatewayCollector(parts.gateway, parts.spool)
+    server = http_server(gateway_app(parts.gateway, health, collector, boot.settings), boot.settings)
+
+    def stop() -> None:
+        health.stopping = True
+        server.should_exit = True
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+    following = asyncio.create_task(parts.follower.run())
+    gc.collect()
+    gc.freeze()
+    await server.serve(sockets=[socket.socket(fileno=boot.listen_fd)])
+    following.cancel()
+    await parts.close()
+
+
+def main() -> None:
+    """Run the process."""
+    start_logging()
+    boot = read_boot()
+    lock = RunLock(Home(Path(boot.home)), "gateway")
+    lock.take()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(boot))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""The supervisor: binds the ports, starts a gateway and a keeper, keeps the workers, and brings back what dies.
+
+The ports belong to it, so that a caller who connects while a gateway is being replaced waits instead of being refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from cloche.errors import AddressTaken, HomeInUse, UnsafeAddress
+from cloche.home import Home
+from cloche.processes.boot import Boot, RunLock, ServerFile
+from cloche.runtimes.exits import exited
+from cloche.runtimes.link import SupervisorEnd
+from cloche.runtimes.pool import WorkerPool
+from cloche.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+BACK_OFF_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)
+STEADY_S = 10.0
+BACKLOG = 2048
+TAKE_OVER_S = 15.0
+KEEPER_DRAIN_S = 60.0
+
+
+class Supervisor:
+    """Runs one server on one home."""
+
+    def __init__(self, home: Home, settings: Settings) -> None:
+        self._home = home
+        self._settings = settings
+        self._lock = RunLock(home, "supervisor")
+        self._calls = self._control = socket.socket()
+        self._kept: list[_Kept] = []
+
+    def open(self) -> ServerFile:
+        """Take the home and the ports; return where the server will be found.
+
+        Raises:
+            UnsafeAddress, HomeInUse, AddressTaken: it can't start here.
+        """
+        server = self._settings.server
+        check_safe(self._settings)
+        if not self._lock.take():
+            raise HomeInUse(home=self._home.path, pid=self._lock.holder)
+        for kind in ("gateway", "keeper"):
+            _take_over(RunLock(self._home, kind))
+        self._calls = _bind(server.host, server.port, "--port")
+        self._control = _bind(server.control_host, server.control_port, "--control-port")
+        found = ServerFile(_url(self._calls), _url(self._control), os.getpid())
+        ServerFile.path(self._home).write_bytes(msgspec.json.encode(found))
+        return found
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Keep everything alive until `stopping` is set; then drain, sync, ship and return."""
+        pool = WorkerPool()
+        gateway = _Kept("gateway", lambda: self._start_gateway(pool))
+        keeper = _Kept("keeper", self._start_keeper)
+        self._kept = [gateway, keeper]
+        await stopping.wait()
+        self._calls.close()
+        await gateway.stop(self._settings.server.drain_ms / 1000 + 5)
+        await pool.stop()
+        self._control.close()
+        await keeper.stop(KEEPER_DRAIN_S)
+        ServerFile.path(self._home).unlink(missing_ok=True)
+        self._lock.release()
+
+    def kill(self) -> None:
+        """End all at once: workers end with their gateway, and what was acknowledged lies in the spool."""
+        for kept in self._kept:
+            kept.kill()
+        ServerFile.path(self._home).unlink(missing_ok=True)
+
+    def _start_gateway(self, pool: WorkerPool) -> subprocess.Popen[bytes]:
+        ours, theirs = socket.socketpair()
+        SupervisorEnd(ours, pool)
+        with theirs:
+            return self._start("cloche.processes.gateway", self._calls, theirs.fileno())
+
+    def _start_keeper(self) -> subprocess.Popen[bytes]:
+        return self._start("cloche.processes.keeper", self._control, None)
+
+    def _start(self, module: str, listening: socket.socket, line: int | None) -> subprocess.Popen[bytes]:
+        boot = Boot(str(self._home.path), self._settings, listening.fileno(), line)
+        passed = [boot.listen_fd] if line is None else [boot.listen_fd, line]
+        process = subprocess.Popen(
+            [sys.executable, "-m", module], stdin=subprocess.PIPE, pass_fds=passed, start_new_session=True
+        )
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(msgspec.json.encode(boot))
+        return process
+
+
+class _Kept:
+    """A process that is started again whenever it dies."""
+
+    def __init__(self, name: str, start: Callable[[], subprocess.Popen[bytes]]) -> None:
+        self._name = name
+        self._start = start
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = asyncio.Event()
+        self._life = asyncio.get_running_loop().create_task(self._live())
+
+    async def stop(self, grace_s: float) -> None:
+        """End it: gently, then not."""
+        self._stopping.set()
+        self._signal(signal.SIGTERM)
+        _, alive = await asyncio.wait([self._life], timeout=grace_s)
+        if alive:
+            logger.error("the %s did not stop within %.0f s and is killed", self._name, grace_s)
+            self._signal(signal.SIGKILL)
+            await asyncio.wait(alive)
+
+    def kill(self) -> None:
+        """End it for good, at once."""
+        self._stopping.set()
+        self._signal(signal.SIGKILL)
+
+    async def _live(self) -> None:
+        deaths = 0
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            self._process = self._start()
+            status = await exited(self._process)
+            if self._stopping.is_set():
+                return
+            deaths = 1 if time.monotonic() - started > STEADY_S else deaths + 1
+            pause = BACK_OFF_S[min(deaths - 1, len(BACK_OFF_S) - 1)]
+            logger.error("the %s ended with status %d; starting it again", self._name, status)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), pause)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+
+def check_safe(settings: Settings) -> None:
+    """Refuse to be reachable from other machines without a token.
+
+    Raises:
+        UnsafeAddress: it would be.
+    """
+    if settings.token or settings.server.insecure:
+        return
+    for host in (settings.server.host, settings.server.control_host):
+        if not _is_loopback(host):
+            raise UnsafeAddress(host=host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _bind(host: str, port: int, flag: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise AddressTaken(host=host, port=port, flag=flag, reason=error.strerror) from None
+    listening.listen(BACKLOG)
+    return listening
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _take_over(lock: RunLock) -> None:
+    """End a process whose supervisor died: it has gone on alone until now."""
+    deadline = time.monotonic() + TAKE_OVER_S
+    told = 0
+    while not lock.take():
+        number = signal.SIGKILL if time.monotonic() > deadline else signal.SIGTERM
+        if lock.holder and number != told:
+            told = number
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(lock.holder, number)
+        time.sleep(0.05)
+    lock.release()

@@ -1,0 +1,155 @@
+"""Changes to what is live. Everything is checked before the release is written."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from cloche.errors import InvalidRouting, ReleaseTaken
+from cloche.registry.bundle import Manifest
+from cloche.registry.catalog import Registry
+from cloche.registry.release import Constant, Fallback, Reason, Release, Routing
+
+INPUT_ORDER: Final = "input_order"
+DEFAULT_DEADLINE_MS: Final = 1000
+_MAX_DEADLINE_MS = 600_000
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What to change of a model's routing besides its default. What is unset stays as it is; None takes it away."""
+
+    fallback: Fallback | UnsetType | None = UNSET
+    deadline_ms: int | UnsetType | None = UNSET
+    subject: str | UnsetType | None = UNSET
+
+
+NOTHING: Final = Wanted()
+
+
+async def make_default(
+    registry: Registry, name: str, version: str, reason: Reason, wanted: Wanted = NOTHING
+) -> Release:
+    """Write the release that makes `version` the default of a model. Versions that were active stay active.
+
+    Where all is so already nothing is written, and the release that made it so is returned.
+
+    Args:
+        registry: where the versions are, and the releases.
+        name: the model.
+        version: exact, or a pattern such as `2.1.*` that means the highest it fits.
+        reason: who changes it, and why.
+        wanted: what else to change. The versions of a fallback chain become active too.
+
+    Raises:
+        ModelNotFound, VersionNotFound: no such version is published.
+        InvalidRouting: the fallback or the deadline makes no sense for it.
+        ReleaseTaken: somebody else changed the same model meanwhile.
+    """
+    live = await registry.releases.live()
+    current = live.models.get(name)
+    routing = await _route(registry, name, version, current, wanted)
+    if routing == current:
+        return await registry.releases.read(live.released[name])
+    return await registry.releases.write({name: routing}, reason, after=live.number)
+
+
+async def start_if_first(registry: Registry, name: str, version: str, reason: Reason) -> Release | None:
+    """Make `version` the default where no version of the model is live yet; else change nothing and return None."""
+    live = await registry.releases.live()
+    if name in live.models:
+        return None
+    routing = await _route(registry, name, version, None, NOTHING)
+    try:
+        return await registry.releases.write({name: routing}, reason, after=live.number)
+    except ReleaseTaken:
+        return None
+
+
+async def _route(registry: Registry, name: str, version: str, current: Routing | None, wanted: Wanted) -> Routing:
+    default, digest = await registry.resolve(name, version)
+    active = (current.active if current else {}) | {default: digest}
+    routing = msgspec.structs.replace(current or Routing(active, default), active=active, default=default)
+    changes = {field: value for field, value in msgspec.structs.asdict(wanted).items() if value is not UNSET}
+    routing = await _with_chain(registry, name, msgspec.structs.replace(routing, **changes))
+    manifests = {found: (await registry.manifest(name, found))[0] for found in routing.active}
+    check_routing(name, routing, manifests)
+    return routing
+
+
+async def _with_chain(registry: Registry, name: str, routing: Routing) -> Routing:
+    """Make the versions of the fallback chain exact, and active."""
+    if routing.fallback is None:
+        return routing
+    active = dict(routing.active)
+    chain: list[str | Constant] = []
+    for member in routing.fallback.chain:
+        if isinstance(member, Constant) or member == INPUT_ORDER:
+            chain.append(member)
+            continue
+        version, digest = await registry.resolve(name, member)
+        active[version] = digest
+        chain.append(version)
+    return msgspec.structs.replace(
+        routing, active=active, fallback=msgspec.structs.replace(routing.fallback, chain=chain)
+    )
+
+
+def check_routing(name: str, routing: Routing, manifests: dict[str, Manifest]) -> None:
+    """Check that a routing can be served.
+
+    Args:
+        name: the model.
+        routing: with exact versions.
+        manifests: of every active version.
+
+    Raises:
+        InvalidRouting: it can't; the message says what to change.
+    """
+    default = manifests[routing.default]
+    deadline_ms = routing.deadline_ms or default.deadline_ms or DEFAULT_DEADLINE_MS
+    if routing.deadline_ms is not None and not 1 <= routing.deadline_ms <= _MAX_DEADLINE_MS:
+        raise InvalidRouting(model=name, reason=f"deadline_ms is {routing.deadline_ms}; use 1 to {_MAX_DEADLINE_MS}")
+    if routing.subject is not None and not routing.subject.startswith("/"):
+        raise InvalidRouting(
+            model=name, reason=f"subject is {routing.subject!r}; use a JSON pointer such as /visitor/id"
+        )
+    if routing.fallback is not None:
+        _check_fallback(name, routing.fallback, default, manifests, deadline_ms)
+
+
+def _check_fallback(
+    name: str, fallback: Fallback, default: Manifest, manifests: dict[str, Manifest], deadline_ms: int
+) -> None:
+    ranks = default.each is not None
+    if not 1 <= fallback.reserve_ms < deadline_ms:
+        reason = f"reserve_ms is {fallback.reserve_ms}; use 1 to {deadline_ms - 1}, less than the deadline"
+        raise InvalidRouting(model=name, reason=reason)
+    last = fallback.chain[-1] if fallback.chain else None
+    if not (last == INPUT_ORDER or isinstance(last, Constant)):
+        end = f'"{INPUT_ORDER}"' if ranks else '{"constant": <an answer>}'
+        reason = f"the last member of a fallback chain must need no worker, and {last!r} does; add {end} after it"
+        raise InvalidRouting(model=name, reason=reason)
+    for member in fallback.chain[:-1]:
+        if member == INPUT_ORDER or isinstance(member, Constant):
+            raise InvalidRouting(model=name, reason=f"{_show(member)} always answers; remove what comes after it")
+        if (manifests[member].each is not None) != ranks:
+            raise InvalidRouting(model=name, reason=f"{member} and {default.version} are not both rankings")
+    if last == INPUT_ORDER and not ranks:
+        reason = f'{default.version} is no ranking; end the chain with {{"constant": <an answer>}}'
+        raise InvalidRouting(model=name, reason=reason)
+    if isinstance(last, Constant):
+        _check_constant(name, last)
+
+
+def _check_constant(name: str, member: Constant) -> None:
+    try:
+        json.dumps(member.constant, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidRouting(model=name, reason=f"the constant of a fallback must be JSON: {error}") from None
+
+
+def _show(member: str | Constant) -> str:
+    return "a constant" if isinstance(member, Constant) else member

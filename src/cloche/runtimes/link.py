@@ -1,0 +1,139 @@
+"""The line between a gateway and its supervisor: who wants which worker, and connections to workers as open files.
+
+Both ends speak the messages of `cloche.runtimes.worker.wire` over a socket pair; a connection travels as a file
+descriptor beside the message that announces it (SCM_RIGHTS), and is matched to it by order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from cloche.runtimes.pool import Subscriber, WorkerPool, WorkerSpec
+from cloche.runtimes.worker import wire
+
+logger = logging.getLogger(__name__)
+
+
+class _End:
+    """One end of the line."""
+
+    def __init__(
+        self, line: socket.socket, receive: Callable[[dict[str, Any]], None], ended: Callable[[], None]
+    ) -> None:
+        line.setblocking(False)
+        self._line = line
+        self._receive = receive
+        self._ended = ended
+        self._decoder = wire.Decoder()
+        self._descriptors: deque[int] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(line, self._read)
+
+    def send(self, message: dict[str, Any], descriptor: int | None = None) -> None:
+        data = wire.pack(message)
+        try:
+            socket.send_fds(self._line, [data], [] if descriptor is None else [descriptor])
+        except OSError as error:
+            logger.warning("the other end of a control line does not listen: %s", error.strerror)
+
+    def next_connection(self) -> socket.socket:
+        return socket.socket(fileno=self._descriptors.popleft())
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._line)
+        self._line.close()
+
+    def _read(self) -> None:
+        try:
+            data, descriptors = wire.receive_fds(self._line)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, descriptors = b"", []
+        self._descriptors.extend(descriptors)
+        for header, _ in self._decoder.feed(data):
+            self._receive(header)
+        if not data:
+            self.close()
+            self._ended()
+
+
+class GatewayEnd:
+    """The gateway's end: keeps the promise `Workers` by asking the supervisor."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._subscribers: dict[str, Subscriber] = {}
+        self._end = _End(line, self._received, self._gone)
+        self.orphaned = False
+        """Whether the supervisor is gone: what answers goes on, and what dies now stays dead."""
+
+    def want(self, spec: WorkerSpec, subscriber: Subscriber) -> None:
+        """Have the version's worker started, and its connections sent to the subscriber."""
+        self._subscribers[spec.digest] = subscriber
+        self._end.send({"op": "want", "spec": msgspec.to_builtins(spec)})
+
+    def release(self, digest: str, subscriber: Subscriber) -> None:
+        """Have it stopped."""
+        if self._subscribers.get(digest) is subscriber:
+            del self._subscribers[digest]
+            self._end.send({"op": "release", "digest": digest})
+
+    def hung(self, digest: str) -> None:
+        """Have it replaced."""
+        self._end.send({"op": "hung", "digest": digest})
+
+    def _received(self, message: dict[str, Any]) -> None:
+        digest = message["digest"]
+        subscriber = self._subscribers.get(digest)
+        if message["event"] == "connected":
+            connection = self._end.next_connection()
+            if subscriber is None:
+                connection.close()
+            else:
+                subscriber.connected(digest, connection)
+        elif subscriber is not None and message["event"] == "died":
+            subscriber.died(digest)
+        elif subscriber is not None:
+            subscriber.failed(digest, message["traceback"])
+
+    def _gone(self) -> None:
+        self.orphaned = True
+
+
+class SupervisorEnd:
+    """The supervisor's end: a subscriber of the pool that passes everything on."""
+
+    def __init__(self, line: socket.socket, pool: WorkerPool) -> None:
+        self._pool = pool
+        self._end = _End(line, self._received, self._gone)
+
+    def connected(self, digest: str, connection: socket.socket) -> None:
+        """Pass on a connection to a worker."""
+        with connection:
+            self._end.send({"event": "connected", "digest": digest}, connection.fileno())
+
+    def died(self, digest: str) -> None:
+        """Pass on that a worker is gone."""
+        self._end.send({"event": "died", "digest": digest})
+
+    def failed(self, digest: str, traceback: str) -> None:
+        """Pass on that a version can't be loaded."""
+        self._end.send({"event": "failed", "digest": digest, "traceback": traceback})
+
+    def _received(self, message: dict[str, Any]) -> None:
+        if message["op"] == "want":
+            self._pool.want(msgspec.convert(message["spec"], WorkerSpec), self)
+        elif message["op"] == "release":
+            self._pool.release(message["digest"], self)
+        else:
+            self._pool.hung(message["digest"])
+
+    def _gone(self) -> None:
+        self._pool.forget(self)

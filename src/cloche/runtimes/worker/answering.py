@@ -1,0 +1,151 @@
+"""One call in a worker: from JSON rows to JSON outputs, or to a failure that names the row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cloche.model import CallInfo, Refusal
+from cloche.runtimes.worker.flavors import Predict
+from cloche.runtimes.worker.manifest import Each, Manifest
+from cloche.runtimes.worker.outputs import InvalidValue, WrongCount, items_of, to_json_value
+from cloche.runtimes.worker.ranking import flatten, ranked
+from cloche.runtimes.worker.tracebacks import author_traceback, clean_text
+from cloche.runtimes.worker.wire import LIMIT
+
+Refusals = dict[str, dict[str, Any]]
+"""Row (of a ranking: item) -> code, message and perhaps path."""
+
+_LARGEST = LIMIT // 2
+"""Bytes of outputs."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call is answered: a JSON array with one item per row, null where the row was refused."""
+
+    outputs: bytes
+    refusals: Refusals
+
+
+class Failed(Exception):
+    """A call that the model could not answer."""
+
+    def __init__(self, error: str, reason: str, traceback: str = "", row: int | None = None) -> None:
+        super().__init__(reason)
+        self.error = error
+        self.reason = clean_text(reason)
+        self.traceback = traceback
+        self.row = row
+
+    def header(self) -> dict[str, Any]:
+        """Return it as part of a message's header."""
+        return {"error": self.error, "reason": self.reason, "traceback": self.traceback, "row": self.row}
+
+
+def answer(predict: Predict, manifest: Manifest, payload: bytes, header: Mapping[str, Any]) -> Answer:
+    """Answer one call.
+
+    Args:
+        predict: asks the model.
+        manifest: how it is asked.
+        payload: a JSON array of row objects; for a ranking, with the one call object.
+        header: of the message: `many` (whether the caller sent a list) and `context`.
+
+    Raises:
+        Failed: the model raised, or what it returned is not valid.
+    """
+    rows = json.loads(payload)
+    context = header.get("context") or {}
+    if manifest.each is not None:
+        outputs, refusals = _rank(predict, manifest, manifest.each, rows[0], context)
+    else:
+        many = bool(header.get("many"))
+        items = _ask(predict, rows, _infos(context, len(rows), many), manifest)
+        outputs, refusals = _split(items, many)
+    encoded = json.dumps(outputs, ensure_ascii=False, separators=(",", ":")).encode()
+    if len(encoded) > _LARGEST:
+        raise Failed("invalid_output", f"the answer has {len(encoded)} bytes, and {_LARGEST} are the most")
+    return Answer(encoded, refusals)
+
+
+def _infos(context: Mapping[str, Any], rows: int, many: bool) -> list[CallInfo]:
+    call, now_us = str(context.get("id", "")), int(context.get("now_us", 0))
+    subject, parameters = context.get("subject"), context.get("parameters")
+    return [CallInfo(f"{call}.{row}" if many else call, now_us, subject, parameters) for row in range(rows)]
+
+
+def _ask(predict: Predict, rows: Sequence[Mapping[str, Any]], infos: Sequence[CallInfo], manifest: Manifest) -> Any:
+    """Return one item per row; where the model raises, ask it row by row, so that the guilty one is known."""
+    if not rows:
+        return []
+    try:
+        return items_of(predict(rows, infos), len(rows), scalars=manifest.answers == "number")
+    except WrongCount as wrong:
+        raise Failed("model_failed", str(wrong)) from None
+    except Refusal as refusal:
+        if len(rows) == 1:
+            return [refusal]
+    except BaseException as error:  # noqa: BLE001  a model's SystemExit is a failure of the call like any other
+        if len(rows) == 1:
+            raise Failed("model_failed", type(error).__name__, author_traceback(error), 0) from None
+    items: list[Any] = []
+    for position, (row, info) in enumerate(zip(rows, infos, strict=True)):
+        try:
+            items += _ask(predict, [row], [info], manifest)
+        except Failed as failure:
+            reason = f"row {position}: {failure.reason}"
+            raise Failed(failure.error, reason, failure.traceback, position) from None
+    return items
+
+
+def _split(items: Sequence[Any], many: bool) -> tuple[list[Any], Refusals]:
+    """Return the outputs, and the refusals among them."""
+    outputs: list[Any] = []
+    refusals: Refusals = {}
+    for row, item in enumerate(items):
+        if isinstance(item, Refusal):
+            said = {"code": item.code, "message": item.message, "path": item.path}
+            refusals[str(row)] = {name: clean_text(str(text)) for name, text in said.items() if text is not None}
+            outputs.append(None)
+            continue
+        try:
+            outputs.append(to_json_value(item))
+        except InvalidValue as invalid:
+            reason = f"row {row}: {invalid}" if many else str(invalid)
+            raise Failed("invalid_output", reason, row=row) from None
+    return outputs, refusals
+
+
+def _rank(
+    predict: Predict, manifest: Manifest, each: Each, call: Mapping[str, Any], context: Mapping[str, Any]
+) -> tuple[list[Any], Refusals]:
+    """Answer a ranking: all items in one batch, ordered by their scores. A refusal is of an item."""
+    rows = flatten(call, each.path)
+    narrow = [column.name for column in manifest.columns or () if column.float32]
+    if narrow and manifest.takes in ("rows", "row"):
+        _narrow(rows, narrow)
+    items = _ask(predict, rows, _infos(context, len(rows), many=False), manifest)
+    outputs, refusals = _split(items, many=True)
+    scores = [None if str(row) in refusals else _score(output, row) for row, output in enumerate(outputs)]
+    return [ranked([row.get(each.item_id) for row in rows], scores, each.item_id, each.order)], refusals
+
+
+def _narrow(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    """Round fields to the single precision in which the model was promised them."""
+    from cloche.runtimes.worker.columns import single_precision
+
+    for name in names:
+        for row, value in zip(rows, single_precision([row.get(name) for row in rows]), strict=True):
+            row[name] = value
+
+
+def _score(output: Any, row: int) -> float:
+    """Return the number that an item is ordered by: of a classifier, the probability of the last class."""
+    if isinstance(output, dict) and output.get("probabilities"):
+        output = list(output["probabilities"].values())[-1]
+    if isinstance(output, bool) or not isinstance(output, (int, float)):
+        raise Failed("invalid_output", f"row {row}: the score of an item is no number", row=row)
+    return output

@@ -1,0 +1,181 @@
+"""The body of a call -> its rows, checked: in one pass where a compiled type takes them, else judged by the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from cloche.errors import SchemaMismatch
+from cloche.schema.conform import conform
+from cloche.schema.dialect import Schema, UnknownFields, types_of, validator_of
+from cloche.schema.envelope import Envelope, Heading
+from cloche.schema.faults import Fault, faults_of, listed
+from cloche.schema.meant import ItemList, meant
+from cloche.schema.rows import Beyond, RowTypes, Type
+from cloche.schema.syntax import REFUSALS, may_be_deep, parse
+
+Row: TypeAlias = msgspec.Struct | dict[str, Any]
+"""One row. `msgspec.json.encode` gives its JSON; what was absent stays absent."""
+
+Numbers: TypeAlias = tuple[tuple[float, ...], ...]
+
+
+class Body(Heading, frozen=True, gc=False):
+    """What a call says."""
+
+    input: Any = msgspec.UNSET
+    inputs: Any = msgspec.UNSET
+
+    @property
+    def many(self) -> bool:
+        """Whether it said `inputs`, and is answered with `outputs`."""
+        return self.input is msgspec.UNSET
+
+    @property
+    def rows(self) -> list[Row]:
+        """Its rows, checked. For a ranking a row is the whole call object with its list."""
+        return self.inputs if self.input is msgspec.UNSET else [self.input]
+
+
+def compile_schema(
+    schema: Schema,
+    *,
+    unknown_fields: UnknownFields = "refuse",
+    each: ItemList | None = None,
+    max_rows: int = 1000,
+    names: tuple[str, str] = ("the model", ""),
+    numbers: Sequence[str] | None = None,
+) -> Accept:
+    """Return what reads and checks the bodies of calls.
+
+    Args:
+        schema: JSON Schema of one row; for a ranking, of a call object with its list.
+        unknown_fields: what becomes of fields that the schema neither names nor speaks of. Where it does speak of
+            them (`additionalProperties`), that stands.
+        each: the list of a ranking.
+        max_rows: how many rows `inputs` may have.
+        names: model and version, for messages.
+        numbers: the columns in the order in which `Accept.numbers` is to give them.
+
+    Raises:
+        InvalidSchema: this is no schema for rows.
+    """
+    return Accept(_ordered(meant(schema, unknown_fields, each), numbers or ()), max_rows, names, numbers)
+
+
+class Accept:
+    """Reads the bodies of calls to one version."""
+
+    def __init__(self, schema: Schema, max_rows: int, names: tuple[str, str], numbers: Sequence[str] | None) -> None:
+        self.schema = schema
+        """The schema that rows are held to: the author's, closed against unknown fields, limits included."""
+        self._names = names
+        self._envelope = Envelope(max_rows)
+        self._validator = validator_of(schema)
+        self._compiled = _compiled(schema, max_rows)
+        self._columns = tuple(numbers or ())
+        self._take = _taker(schema, self._columns, self._compiled) if numbers else None
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether valid rows are read in one pass."""
+        return self._compiled is not None
+
+    def read(self, body: bytes) -> Body:
+        """Return the rows and what the call says besides.
+
+        Raises:
+            InvalidJson: it is not JSON, not UTF-8, or holds a number that no double can hold.
+            NestedTooDeep: it is nested beyond measure.
+            SchemaMismatch: the rows do not fit the schema, or what stands around them is no call.
+        """
+        if self._compiled is None:
+            return self._judge(parse(body))
+        try:
+            call = self._compiled.decode(body)
+        except REFUSALS:
+            return self._judge(parse(body))
+        if self._compiled.is_open:
+            _check_rest(body)
+        if (call.input is msgspec.UNSET) == (call.inputs is msgspec.UNSET):
+            return self._judge(parse(body))
+        return call
+
+    def numbers(self, rows: Sequence[Row]) -> Numbers | None:
+        """Return the rows as numbers in the order of the columns, or None where some column is not always a number."""
+        take = self._take
+        return None if take is None else tuple([take(row) for row in rows])
+
+    def _judge(self, call: object) -> Body:
+        faults = listed(self._faults(call))
+        if faults or not isinstance(call, dict):
+            raise SchemaMismatch(model=self._names[0], version=self._names[1], faults=faults)
+        if "input" in call:
+            return Body(**{**call, "input": conform(self.schema, call["input"])})
+        return Body(**{**call, "inputs": [conform(self.schema, row) for row in call["inputs"]]})
+
+    def _faults(self, call: object) -> Iterator[Fault]:
+        around = list(self._envelope.faults(call))
+        yield from around
+        if not isinstance(call, dict) or any(each["code"] == "max_rows" for each in around):
+            return
+        if "input" in call:
+            yield from faults_of(self._validator, self.schema, call["input"], "/input")
+        if isinstance(call.get("inputs"), list):
+            for index, row in enumerate(call["inputs"]):
+                yield from faults_of(self._validator, self.schema, row, f"/inputs/{index}")
+
+
+class _Compiled(NamedTuple):
+    decode: Callable[[bytes], Body]
+    row: Type
+    is_open: bool
+
+
+def _compiled(schema: Schema, max_rows: int) -> _Compiled | None:
+    types = RowTypes()
+    try:
+        row = types.row(schema)
+        many = Annotated[list[row], msgspec.Meta(min_length=1, max_length=max_rows)]  # type: ignore[valid-type]
+        fields = [(name, kind | msgspec.UnsetType, msgspec.UNSET) for name, kind in (("input", row), ("inputs", many))]
+        call = msgspec.defstruct("Call", fields, bases=(Body,), forbid_unknown_fields=True, frozen=True, gc=False)
+        return _Compiled(msgspec.json.Decoder[Any](call).decode, row, types.is_open)
+    except (Beyond, TypeError, ValueError, NotImplementedError):  # the last three: what msgspec has no types for
+        return None
+
+
+def _check_rest(body: bytes) -> None:
+    """Check what a type that takes anything has not: the depth of nesting, and the text that it passed over."""
+    if may_be_deep(body) or not body.isascii():
+        parse(body)
+
+
+def _ordered(schema: Schema, columns: Sequence[str]) -> Schema:
+    properties = schema.get("properties", {})
+    first = {name: properties[name] for name in columns if name in properties}
+    return {**schema, "properties": first | properties} if first else schema
+
+
+def _taker(
+    schema: Schema, columns: tuple[str, ...], compiled: _Compiled | None
+) -> Callable[[Row], tuple[float, ...]] | None:
+    """Return what makes a row numbers, where each column is there, and is a number, in every row."""
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    for name in columns:
+        types = types_of(properties[name]) if isinstance(properties.get(name), dict) else []
+        if name not in required or not types or not set(types) <= {"number", "integer"}:
+            return None
+    if compiled is None or list(properties) != list(columns):
+        return None
+    return _numbers_of(compiled.row, columns)
+
+
+def _numbers_of(row_type: type, columns: tuple[str, ...]) -> Callable[[Row], tuple[float, ...]]:
+    def take(row: Row) -> tuple[float, ...]:
+        if isinstance(row, dict):
+            return tuple(row[name] for name in columns)
+        return msgspec.structs.astuple(row)
+
+    return take

@@ -1,0 +1,220 @@
+"""What a process is told from outside: `cloche.toml`, `CLOCHE_*` and flags, as one frozen tree.
+
+A setting is declared once, here: its bounds, its meaning, and by its place in the tree its name in the file
+(`[limits] max_rows`) and in the environment (`CLOCHE_LIMITS_MAX_ROWS`). `docs/reference/settings.md` is generated.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from cloche.errors import InvalidSetting
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Milliseconds = Annotated[int, Meta(ge=1, le=3_600_000)]
+Bytes = Annotated[int, Meta(ge=1)]
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where it listens."""
+
+    host: Annotated[str, Meta(description="Address that calls come to. Any but the loopback needs a token.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[Port, Meta(description="Port that calls come to; 0 picks a free one.")] = 8000
+    control_host: Annotated[str, Meta(description="Address of the keeper: its health, metrics and management.")] = (
+        "127.0.0.1"
+    )
+    control_port: Annotated[Port, Meta(description="Port of the keeper; 0 picks a free one.")] = 8002
+    allowed_hosts: Annotated[
+        list[str],
+        Meta(description="Host headers that are answered besides addresses and localhost; `*` answers all."),
+    ] = []
+    insecure: Annotated[bool, Meta(description="Listen on other hosts without a token.")] = False
+    drain_ms: Annotated[
+        Milliseconds, Meta(description="How long a stopping gateway waits for calls in flight before it ends them.")
+    ] = 10_000
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a caller may ask of it."""
+
+    max_body_bytes: Annotated[Bytes, Meta(description="Largest body of a call; beyond it 413.")] = 8 * 1024 * 1024
+    max_rows: Annotated[int, Meta(ge=1, description="Most rows of one call; beyond it 422.")] = 1_000
+    deadline_ms: Annotated[
+        Milliseconds, Meta(description="Deadline of calls to models that state none; a caller may shorten it.")
+    ] = 1_000
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The inference log."""
+
+    mode: Annotated[
+        Literal["disk", "os", "async"],
+        Meta(
+            description="When a call is answered: once its record is on disk (survives power loss), once the operating "
+            "system has it (survives kill -9), or at once (may lose records, and counts them)."
+        ),
+    ] = "disk"
+    when_full: Annotated[
+        Literal["refuse", "drop"],
+        Meta(description="On a full disk: answer 503, or answer without a record and count it."),
+    ] = "refuse"
+    segment_bytes: Annotated[Bytes, Meta(description="Size at which a spool file is closed and the next begun.")] = (
+        64 * 1024 * 1024
+    )
+
+
+class Workers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The processes that run model code."""
+
+    load_ms: Annotated[
+        Milliseconds, Meta(description="How long a worker may take to load its model before it is given up.")
+    ] = 120_000
+    hang_after_ms: Annotated[
+        Milliseconds, Meta(description="A worker that is busy with one call for longer is replaced.")
+    ] = 5_000
+    threads: Annotated[
+        int, Meta(ge=0, description="Threads of numerical libraries in a worker; 0 means cores / workers.")
+    ] = 0
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything a process is told from outside."""
+
+    token: Annotated[
+        str | None,
+        Meta(description="Bearer token that every call must carry. In the file only as `env:NAME` or `file:PATH`."),
+    ] = None
+    server: Server = Server()
+    limits: Limits = Limits()
+    log: Log = Log()
+    workers: Workers = Workers()
+
+
+SECRETS = frozenset({"token"})
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One leaf of the tree, for the reference and for the environment."""
+
+    path: tuple[str, ...]
+    type: Any
+    default: Any
+    description: str
+
+    @property
+    def name(self) -> str:
+        """Its name in messages: `limits.max_rows`."""
+        return ".".join(self.path)
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable: `CLOCHE_LIMITS_MAX_ROWS`."""
+        return "_".join(("CLOCHE", *self.path)).upper()
+
+
+def declared(tree: type[msgspec.Struct] = Settings, path: tuple[str, ...] = ()) -> Iterator[Setting]:
+    """Yield every setting there is."""
+    for field in msgspec.structs.fields(tree):
+        here = (*path, field.name)
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from declared(field.type, here)
+        else:
+            default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+            yield Setting(here, field.type, default, field.type.__metadata__[-1].description or "")
+
+
+def load_settings(
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, object] | None = None,
+) -> Settings:
+    """Return the settings: flags (`server.port`) over the environment over the file over the defaults.
+
+    Raises:
+        InvalidSetting: a value does not fit, a name is unknown, or a secret is written into the file.
+    """
+    environ = environ or {}
+    tree = _read(file, environ) if file and file.is_file() else {}
+    for setting in declared():
+        if setting.variable in environ:
+            _put(tree, setting.path, _parsed(setting, environ[setting.variable]))
+    for name, value in (flags or {}).items():
+        if value is not None:
+            _put(tree, tuple(name.split(".")), value)
+    return _converted(tree, str(file) if file else "flags")
+
+
+def sources(file: Path | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return where the value of each setting comes from: a variable, the file, or `default`.
+
+    Raises:
+        InvalidSetting: the file can't be read.
+    """
+    tree = _read(file, environ) if file and file.is_file() else {}
+    return {
+        setting.name: setting.variable
+        if setting.variable in environ
+        else str(file)
+        if _holds(tree, setting.path)
+        else "default"
+        for setting in declared()
+    }
+
+
+def _holds(tree: dict[str, Any], path: tuple[str, ...]) -> bool:
+    *sections, name = path
+    for section in sections:
+        tree = tree.get(section, {})
+    return name in tree
+
+
+def _read(file: Path, environ: Mapping[str, str]) -> dict[str, Any]:
+    try:
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(name="file", source=file, reason=str(error)) from None
+    for name in SECRETS & tree.keys():
+        tree[name] = _secret(name, tree[name], file, environ)
+    _converted(tree, str(file))
+    return tree
+
+
+def _secret(name: str, reference: object, file: Path, environ: Mapping[str, str]) -> str:
+    kind, _, place = str(reference).partition(":")
+    if kind == "env" and place in environ:
+        return environ[place]
+    if kind == "file" and Path(place).is_file():
+        return Path(place).read_text(encoding="utf-8").strip()
+    reason = "a secret is given as env:NAME or file:PATH, of something that exists, never as it is"
+    raise InvalidSetting(name=name, source=file, reason=reason)
+
+
+def _parsed(setting: Setting, text: str) -> object:
+    if setting.type.__origin__ == list[str]:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        return msgspec.convert(text, setting.type, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidSetting(name=setting.name, source=setting.variable, reason=str(error)) from None
+
+
+def _put(tree: dict[str, Any], path: tuple[str, ...], value: object) -> None:
+    for part in path[:-1]:
+        tree = tree.setdefault(part, {})
+    tree[path[-1]] = value
+
+
+def _converted(tree: dict[str, Any], source: str) -> Settings:
+    try:
+        return msgspec.convert(tree, Settings)
+    except msgspec.ValidationError as error:
+        reason, _, place = str(error).partition(" - at `$.")
+        raise InvalidSetting(name=place.rstrip("`") or "file", source=source, reason=reason) from None

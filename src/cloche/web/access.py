@@ -1,0 +1,73 @@
+"""Who may call: the Host allow-list, the Origin check and the bearer token, for every address alike."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from cloche.errors import Forbidden, Unauthorized, UnknownHost
+
+OPEN = frozenset({"/live", "/ready"})
+"""Addresses that a load balancer asks without a token."""
+
+_REMEMBERED = 256
+
+
+class Access:
+    """Lets a request in, or says why not."""
+
+    def __init__(self, token: str | None, allowed_hosts: Iterable[str] = ()) -> None:
+        self._bearer = f"Bearer {token}".encode() if token else None
+        self._allowed = frozenset(allowed_hosts)
+        self._known: set[bytes] = set()
+
+    def check_host(self, host: bytes) -> None:
+        """Refuse names that a page elsewhere may have pointed at this address (DNS rebinding).
+
+        Raises:
+            UnknownHost: it is neither an address, localhost, nor allowed.
+        """
+        if host in self._known:
+            return
+        if not self._is_ours(host.decode("latin-1")):
+            raise UnknownHost
+        if len(self._known) < _REMEMBERED:
+            self._known.add(host)
+
+    def check_origin(self, origin: bytes, host: bytes) -> None:
+        """Refuse what a page of another site sends.
+
+        Raises:
+            Forbidden: the origin is another.
+        """
+        if urlsplit(origin.decode("latin-1")).netloc.encode("latin-1") != host:
+            raise Forbidden(reason="pages of other sites may not call this server")
+
+    def caller(self, authorization: bytes | None) -> str:
+        """Return the name of the token that was used.
+
+        Raises:
+            Unauthorized: one is needed, and this is not it.
+        """
+        if self._bearer is None:
+            return "anonymous"
+        if authorization is None or not hmac.compare_digest(authorization, self._bearer):
+            raise Unauthorized
+        return "token"
+
+    def _is_ours(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return "*" in self._allowed or name == "localhost" or name in self._allowed or _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,199 @@
+"""The gateway's HTTP application: the native door, and around it what is asked less often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+import cloche
+from cloche.errors import ClocheError, MethodNotAllowed, UnknownModel, UnknownPath, UnknownVersion
+from cloche.gateway import Gateway
+from cloche.gateway.choose import LoadedModel, LoadedVersion
+from cloche.settings import Settings
+from cloche.web import describe, docs, metrics, openapi
+from cloche.web.access import OPEN, Access
+from cloche.web.health import Health
+from cloche.web.predict import PredictDoor, address_of, read_headers
+from cloche.web.problems import problem, unforeseen
+
+
+def json_response(content: Any, status: int = 200) -> Response:
+    """Return `content` as JSON."""
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
+def problem_response(error: ClocheError) -> Response:
+    """Return an error as a problem."""
+    status, headers, body = problem(error)
+    named = {name.decode(): value.decode() for name, value in headers}
+    return Response(body, status, named)
+
+
+class App:
+    """The ASGI callable: predict addresses go straight to their door, all others through Starlette."""
+
+    def __init__(self, door: PredictDoor | None, pages: Starlette, access: Access) -> None:
+        self._door = door
+        self._pages = pages
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return
+        address = address_of(scope["path"])
+        if address is not None and self._door is not None:
+            await self._door(address, scope, receive, send)
+            return
+        try:
+            self._let_in(scope)
+        except ClocheError as error:
+            await problem_response(error)(scope, receive, send)
+            return
+        await self._pages(scope, receive, send)
+
+    def _let_in(self, scope: Scope) -> None:
+        headers = read_headers(scope)
+        self._access.check_host(headers.host)
+        if headers.origin is not None:
+            self._access.check_origin(headers.origin, headers.host)
+        if scope["path"] not in OPEN:
+            self._access.caller(headers.authorization)
+
+
+def build_pages(routes: list[BaseRoute]) -> Starlette:
+    """Return a Starlette application whose own errors are problems, too."""
+    return Starlette(
+        routes=routes,
+        exception_handlers={404: _unknown, 405: _not_allowed, ClocheError: _known, Exception: _unforeseen},
+    )
+
+
+def gateway_app(gateway: Gateway, health: Health, collector: Collector, settings: Settings) -> App:
+    """Return the application of a gateway."""
+    access = Access(settings.token, settings.server.allowed_hosts)
+    door = PredictDoor(gateway, access, settings.limits.max_body_bytes)
+    routes = _gateway_routes(gateway, health, collector, secured=settings.token is not None)
+    return App(door, build_pages(routes), access)
+
+
+def _gateway_routes(gateway: Gateway, health: Health, collector: Collector, secured: bool) -> list[BaseRoute]:
+    pages = _Pages(gateway, secured)
+
+    async def live(request: HttpRequest) -> Response:
+        del request
+        return json_response({"live": True})
+
+    async def ready(request: HttpRequest) -> Response:
+        del request
+        state = health.state()
+        return json_response(state, 200 if state.ready else 503)
+
+    async def measured(request: HttpRequest) -> Response:
+        del request
+        return Response(metrics.render([collector]), media_type=metrics.CONTENT_TYPE)
+
+    return [
+        Route("/", lambda request: RedirectResponse("/docs")),
+        Route("/live", live),
+        Route("/ready", ready),
+        Route("/metrics", measured),
+        Route("/models", pages.models),
+        Route("/models/{model}", pages.model),
+        Route("/models/{model}/versions/{version}", pages.version),
+        Route("/openapi.json", pages.openapi),
+        Route("/docs", pages.docs),
+        *(Route(f"/docs/{name}", _asset(name)) for name in docs.ASSETS),
+    ]
+
+
+class _Pages:
+    """What describes the models that are live."""
+
+    def __init__(self, gateway: Gateway, secured: bool) -> None:
+        self._gateway = gateway
+        self._secured = secured
+
+    async def models(self, request: HttpRequest) -> Response:
+        base = _base(request)
+        models = self._gateway.loaded.models.values()
+        return json_response({"models": [describe.model(model, base, self._secured) for model in models]})
+
+    async def model(self, request: HttpRequest) -> Response:
+        return json_response(describe.model(self._model(request), _base(request), self._secured))
+
+    async def version(self, request: HttpRequest) -> Response:
+        model = self._model(request)
+        loaded = self._version(model, request.path_params["version"])
+        return json_response(describe.version(model, loaded, _base(request), self._secured))
+
+    async def openapi(self, request: HttpRequest) -> Response:
+        del request
+        described = [
+            describe.for_openapi(model, loaded)
+            for model in self._gateway.loaded.models.values()
+            for loaded in model.versions.values()
+        ]
+        return json_response(openapi.document(described, cloche.__version__))
+
+    async def docs(self, request: HttpRequest) -> Response:
+        base = _base(request)
+        models = [describe.model(model, base, self._secured) for model in self._gateway.loaded.models.values()]
+        return Response(docs.page(models), headers=docs.HEADERS, media_type="text/html")
+
+    def _model(self, request: HttpRequest) -> LoadedModel:
+        name = request.path_params["model"]
+        found = self._gateway.loaded.models.get(name)
+        if found is None:
+            raise UnknownModel(model=repr(name[:64]))
+        return found
+
+    def _version(self, model: LoadedModel, version: str) -> LoadedVersion:
+        if version not in model.versions:
+            raise UnknownVersion(model=model.name, version=repr(version[:64]))
+        return model.versions[version]
+
+
+def _asset(name: str) -> Callable[[HttpRequest], Response]:
+    content, media_type = docs.asset(name)
+
+    def serve(request: HttpRequest) -> Response:
+        del request
+        return Response(content, headers=docs.HEADERS, media_type=media_type)
+
+    return serve
+
+
+def _base(request: HttpRequest) -> str:
+    return f"{request.url.scheme}://{request.headers.get('host', 'localhost')}"
+
+
+async def _known(request: HttpRequest, error: Exception) -> Response:
+    del request
+    assert isinstance(error, ClocheError)
+    return problem_response(error)
+
+
+async def _unknown(request: HttpRequest, error: Exception) -> Response:
+    del request, error
+    return problem_response(UnknownPath())
+
+
+async def _not_allowed(request: HttpRequest, error: Exception) -> Response:
+    del request
+    allowed = (getattr(error, "headers", None) or {}).get("Allow", "GET")
+    return problem_response(MethodNotAllowed(allow=allowed))
+
+
+async def _unforeseen(request: HttpRequest, error: Exception) -> Response:
+    del request, error
+    status, headers, body = unforeseen()
+    return Response(body, status, {name.decode(): value.decode() for name, value in headers})

@@ -1,0 +1,67 @@
+"""Whether a gateway is ready, and what it waits for by name."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from cloche.gateway.follow import Follower
+from cloche.log.spool import Spool
+
+
+class HealthState(msgspec.Struct, frozen=True):
+    """The body of `/ready`."""
+
+    ready: bool
+    waiting_for: list[str]
+    """What is missing, in words."""
+    notices: list[str]
+    """What is not as it should be, and does not keep calls from being answered."""
+
+
+class Line(Protocol):
+    """Who starts workers."""
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether it is gone, so that nothing that dies now comes back."""
+        ...
+
+
+class Health:
+    """Looks at everything a gateway needs."""
+
+    def __init__(self, follower: Follower, spool: Spool, workers: Line) -> None:
+        self._follower = follower
+        self._spool = spool
+        self._workers = workers
+        self.stopping = False
+
+    def state(self) -> HealthState:
+        """Return how things are."""
+        waiting: list[str] = []
+        notices: list[str] = []
+        if self.stopping:
+            waiting.append("nothing: this gateway is stopping")
+        if not self._follower.started:
+            waiting.append(f"the registry: {self._follower.trouble or 'being read'}")
+        elif self._follower.nothing_live:
+            waiting.append("a first model: publish one")
+        elif self._follower.trouble:
+            notices.append(f"new releases are not seen: {self._follower.trouble}")
+        for model in self._follower.waiting:
+            said = f"{model.model} release {model.release}: {'loading' if model.loading else 'does not load'}"
+            (notices if model.answering else waiting).append(said)
+        for name, version, state in self._follower.not_ready():
+            notices.append(f"{name} {version}: its worker is {state}")
+        log = self._spool.state
+        if not log.healthy:
+            waiting.append(f"the inference log: {log.reason}")
+        if log.mode == "async":
+            notices.append(f"log mode async: {log.lost} records lost so far")
+        if log.dropped:
+            notices.append(f"{log.dropped} records dropped on a full disk")
+        if self._workers.orphaned:
+            notices.append("the supervisor is gone: nothing that dies now comes back. Run: cloche serve")
+        return HealthState(not waiting, waiting, notices)

@@ -1,0 +1,101 @@
+"""Errors as RFC 9457 problems: the one place that knows which failure is which status."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from cloche import errors
+from cloche.errors import ClocheError, SchemaMismatch, ServingError
+
+STATUS: dict[type[ClocheError], int] = {
+    errors.InvalidJson: 400,
+    errors.NestedTooDeep: 400,
+    errors.InvalidHeader: 400,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
+    errors.UnknownModel: 404,
+    errors.UnknownVersion: 404,
+    errors.UnknownPath: 404,
+    errors.MethodNotAllowed: 405,
+    errors.BodyTooLarge: 413,
+    errors.UnknownHost: 421,
+    errors.SchemaMismatch: 422,
+    errors.ModelFailed: 500,
+    errors.InvalidOutput: 500,
+    errors.WorkerCrashed: 503,
+    errors.WorkerUnavailable: 503,
+    errors.Overloaded: 503,
+    errors.LogUnavailable: 503,
+    errors.DeadlineExceeded: 504,
+}
+
+TITLES = {
+    400: "Bad request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not found",
+    405: "Method not allowed",
+    413: "Content too large",
+    421: "Misdirected request",
+    422: "Unprocessable content",
+    500: "Internal server error",
+    503: "Service unavailable",
+    504: "Gateway timeout",
+}
+
+CONTENT_TYPE = b"application/problem+json"
+
+Header = tuple[bytes, bytes]
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of an error, RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    id: str | None = None
+    """The inference, where it was recorded."""
+    faults: list[dict[str, str]] | None = None
+    """One entry per fault of the input."""
+
+
+def problem(error: ClocheError) -> tuple[int, list[Header], bytes]:
+    """Return the status, headers and body that answer an error."""
+    status = STATUS[type(error)]
+    body = Problem(
+        type=f"urn:cloche:error:{error.code}",
+        title=TITLES[status],
+        status=status,
+        detail=str(error),
+        code=error.code,
+        id=error.inference if isinstance(error, ServingError) else None,
+        faults=error.faults if isinstance(error, SchemaMismatch) else None,
+    )
+    return status, [(b"content-type", CONTENT_TYPE), *_extra(error)], msgspec.json.encode(body)
+
+
+def unforeseen() -> tuple[int, list[Header], bytes]:
+    """Return the answer to a failure of our own that has no name. Nothing of it is shown."""
+    body: dict[str, Any] = {
+        "type": "urn:cloche:error:internal",
+        "title": TITLES[500],
+        "status": 500,
+        "detail": "Something failed here that should not have. It is in the server's log.",
+        "code": "internal",
+    }
+    return 500, [(b"content-type", CONTENT_TYPE)], msgspec.json.encode(body)
+
+
+def _extra(error: ClocheError) -> list[Header]:
+    if isinstance(error, errors.Unauthorized):
+        return [(b"www-authenticate", b"Bearer")]
+    if isinstance(error, errors.MethodNotAllowed):
+        return [(b"allow", str(error.details["allow"]).encode())]
+    if isinstance(error, ServingError) and error.retry_after_s is not None:
+        return [(b"retry-after", str(error.retry_after_s).encode())]
+    return []

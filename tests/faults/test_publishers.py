@@ -1,0 +1,154 @@
+"""Publishers at once, and publishers killed: a version is there whole or not at all."""
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from cloche.drivers import open_objects
+from cloche.registry.catalog import Registry
+
+PROVE = os.environ.get("CLOCHE_PROVE") == "1"
+
+PUBLISHER = textwrap.dedent(
+    """
+    import asyncio, hashlib, json, sys
+    from pathlib import Path
+    from cloche.drivers import open_objects
+    from cloche.errors import VersionExists
+    from cloche.registry.bundle import Environment, File, Manifest, Provenance
+    from cloche.registry.catalog import Registry
+    from cloche.registry.release import Reason
+    from cloche.registry.routing import start_if_first
+
+    folder, content, wait = sys.argv[1:]
+    contents = {"files/model.pkl": content.encode() * 50_000, "code/shop.py": b"same for all " * 1000}
+    files = [File(path, hashlib.sha256(data).hexdigest(), len(data)) for path, data in contents.items()]
+    manifest = Manifest(
+        format=1, name="raced", version="1.0.0", flavor="python", files=files, entry="files/model.pkl",
+        input_schema={}, provenance=Provenance(author=content, created_us=int(content, 36)),
+        environment=Environment("3.11", "cpython", "linux", {}),
+    )
+
+    async def publish():
+        registry = Registry(open_objects(Path(folder, "registry").as_uri()), Path(folder, "cache"))
+        try:
+            added = await registry.add(manifest, contents)
+        except VersionExists as error:
+            return {"outcome": "exists", "free": error.details["free"]}
+        release = await start_if_first(registry, "raced", "1.0.0", Reason(author=content))
+        return {"outcome": "new" if added.is_new else "same", "digest": added.digest, "live": release is not None}
+
+    print("ready", flush=True)
+    if wait == "wait":
+        sys.stdin.readline()
+    print(json.dumps(asyncio.run(publish())), flush=True)
+    """
+)
+
+
+def start(folder, content, wait="wait"):
+    return subprocess.Popen(
+        [sys.executable, "-c", PUBLISHER, str(folder), content, wait],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def race(folder, contents):
+    publishers = [start(folder, content) for content in contents]
+    for publisher in publishers:
+        assert publisher.stdout.readline() == "ready\n"
+    for publisher in publishers:
+        publisher.stdin.write("go\n")
+        publisher.stdin.flush()
+    outcomes = [json.loads(publisher.communicate(timeout=120)[0]) for publisher in publishers]
+    assert [publisher.returncode for publisher in publishers] == [0] * len(publishers)
+    return outcomes
+
+
+def reopen(folder):
+    return Registry(open_objects((folder / "registry").as_uri()), folder / "cache")
+
+
+async def whole(registry, name="raced", version="1.0.0"):
+    manifest, digest = await registry.manifest(name, version)
+    copy = await registry.fetch(name, version, digest)
+    for file in manifest.files:
+        assert hashlib.sha256((copy / file.path).read_bytes()).hexdigest() == file.sha256
+    return digest
+
+
+@pytest.mark.timeout(300)
+async def test_of_publishers_with_different_content_one_wins(tmp_path):
+    count = 50 if PROVE else 10
+    outcomes = race(tmp_path, [f"a{number}" for number in range(count)])
+    assert sorted(found["outcome"] for found in outcomes) == ["exists"] * (count - 1) + ["new"]
+    assert {found["free"] for found in outcomes if found["outcome"] == "exists"} == {"1.0.1"}
+    (winner,) = (found for found in outcomes if found["outcome"] == "new")
+    assert winner["digest"] == await whole(reopen(tmp_path))
+
+
+@pytest.mark.timeout(300)
+async def test_of_publishers_with_the_same_content_all_succeed(tmp_path):
+    count = 50 if PROVE else 10
+    outcomes = race(tmp_path, ["same"] * count)
+    assert sorted(found["outcome"] for found in outcomes) == ["new"] + ["same"] * (count - 1)
+    assert {found["digest"] for found in outcomes} == {await whole(reopen(tmp_path))}
+    assert [found["live"] for found in outcomes].count(True) == 1
+    assert await reopen(tmp_path).releases.latest() == 1
+
+
+@pytest.mark.timeout(600)
+async def test_a_publisher_killed_at_any_moment_leaves_nothing_half_visible(tmp_path):
+    steps = 60 if PROVE else 8
+    seen = set()
+    for step in range(steps):
+        folder = tmp_path / str(step)
+        publisher = start(folder, "killed")
+        assert publisher.stdout.readline() == "ready\n"
+        publisher.stdin.write("go\n")
+        publisher.stdin.flush()
+        await asyncio.sleep(0.03 * step / steps)
+        publisher.send_signal(signal.SIGKILL)
+        publisher.communicate()
+        registry = reopen(folder)
+        if versions := await registry.versions("raced"):
+            assert versions == ["1.0.0"]
+            await whole(registry)
+        assert set((await registry.releases.live()).models) <= set(versions and ["raced"])
+        seen.add(len(versions))
+        (after,) = race(folder, ["after"] if not versions else ["killed"])
+        assert after["outcome"] == ("same" if versions else "new")
+        assert await whole(reopen(folder)) == after["digest"]
+        assert set((await reopen(folder).releases.live()).models) == {"raced"}
+    if PROVE:
+        assert seen == {0, 1}, "the sweep passes the commit point"
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "link", "unlink"])
+async def test_a_publisher_killed_at_each_system_call(tmp_path, call):
+    """The same, to the point: strace kills it at the n-th call of a kind."""
+    strace = "/usr/bin/strace"
+    if not os.path.exists(strace):
+        pytest.skip("needs strace")
+    for nth in range(1, 9 if PROVE else 4):
+        folder = tmp_path / f"{call}-{nth}"
+        command = [strace, "-f", "-qq", "-o", os.devnull, "-e", f"inject={call}:signal=SIGKILL:when={nth}"]
+        publisher = subprocess.run(
+            [*command, sys.executable, "-c", PUBLISHER, str(folder), "killed", "go"], capture_output=True, text=True
+        )
+        registry = reopen(folder)
+        versions = await registry.versions("raced")
+        if versions:
+            await whole(registry)
+        (after,) = race(folder, ["after"] if not versions else ["killed"])
+        assert after["outcome"] == ("same" if versions else "new"), publisher.stderr
+        assert await whole(reopen(folder)) == after["digest"]

@@ -1,0 +1,56 @@
+"""The public names are a list that changes on purpose."""
+
+from __future__ import annotations
+
+import inspect
+
+import cloche
+from cloche import errors
+from cloche.errors import ClocheError
+from cloche.web.problems import STATUS
+
+
+def test_public_names() -> None:
+    assert sorted(cloche.__all__) == [
+        "Bundle",
+        "CallInfo",
+        "ClocheError",
+        "Model",
+        "Refusal",
+        "__version__",
+        "publish",
+    ]
+    for name in cloche.__all__:
+        assert getattr(cloche, name) is not None
+
+
+def test_a_model_is_written_against_this() -> None:
+    assert str(inspect.signature(cloche.Model.predict)) == "(self, rows: 'Sequence[dict[str, Any]]') -> 'Sequence[Any]'"
+    assert str(inspect.signature(cloche.Model.predict_one)) == "(self, row: 'dict[str, Any]') -> 'Any'"
+    assert str(inspect.signature(cloche.Model.load)) == "(self, bundle: 'Bundle') -> 'None'"
+
+
+def every_error(kind: type[ClocheError] = ClocheError) -> list[type[ClocheError]]:
+    return [kind, *(found for child in kind.__subclasses__() for found in every_error(child))]
+
+
+def test_codes_are_unique_and_written_in_the_tree() -> None:
+    codes = [kind.code for kind in every_error()]
+    assert len(codes) == len(set(codes))
+    tree = errors.__doc__ or ""
+    assert [kind.__name__ for kind in every_error() if kind.__name__ not in tree] == []
+
+
+def test_each_error_says_what_to_do() -> None:
+    for kind in every_error():
+        message = kind.__doc__ or ""
+        assert message.strip(), kind
+        assert message.strip()[0].isupper() or message.startswith("{"), kind
+
+
+def test_what_a_caller_can_meet_has_a_status() -> None:
+    leaves = [kind for kind in every_error() if not kind.__subclasses__()]
+    calls = [kind for kind in leaves if issubclass(kind, errors.CallError | errors.ServingError)]
+    assert set(calls) == set(STATUS)
+    for kind, status in STATUS.items():
+        assert (status < 500) == issubclass(kind, errors.CallError), kind

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from cloche.drivers import sqlite
+from cloche.drivers.sqlite import SqliteReader, SqliteSink
+from cloche.errors import LogCorrupt, LogInUse, NewerFormat, SinkUnavailable
+from cloche.ports import Filter, Position
+from cloche.testing import LogContract, make_record
+
+
+class TestSqlite(LogContract):
+    def open_sink(self, folder: Path) -> SqliteSink:
+        return SqliteSink(folder / "inferences.db")
+
+    def open_reader(self, folder: Path) -> SqliteReader:
+        return SqliteReader(folder / "inferences.db")
+
+
+async def test_the_second_writer_is_refused_and_the_first_goes_on(tmp_path):
+    path = tmp_path / "log.db"
+    first = SqliteSink(path)
+    with pytest.raises(LogInUse):
+        SqliteSink(path)
+    assert await first.write([make_record()], "a", Position(1, 1)) == 1
+    await first.close()
+    await first.close()
+    await SqliteSink(path).close()
+
+
+async def test_commits_are_synced_and_the_file_is_private(tmp_path):
+    sink = SqliteSink(tmp_path / "log.db")
+    assert sink._connection.execute("pragma synchronous").fetchone() == (2,)
+    assert sink._connection.execute("pragma journal_mode").fetchone() == ("wal",)
+    assert os.stat(tmp_path / "log.db").st_mode & 0o077 == 0
+    await sink.close()
+
+
+async def test_a_newer_database_is_refused_by_writer_and_reader(tmp_path):
+    path = tmp_path / "log.db"
+    connection = sqlite3.connect(path)
+    connection.execute(f"pragma user_version = {sqlite.DATABASE_FORMAT + 1}")
+    connection.close()
+    with pytest.raises(NewerFormat, match="pip install --upgrade"):
+        SqliteSink(path)
+    with pytest.raises(NewerFormat):
+        await SqliteReader(path).count(Filter())
+
+
+async def test_what_is_no_database_is_named_and_left_alone(tmp_path):
+    path = tmp_path / "log.db"
+    path.write_bytes(b"something else entirely" * 100)
+    with pytest.raises(LogCorrupt):
+        SqliteSink(path)
+    with pytest.raises(LogCorrupt):
+        await SqliteReader(path).count(Filter())
+    assert path.read_bytes() == b"something else entirely" * 100
+
+
+async def test_a_reader_reads_beside_a_writer_and_can_not_write(tmp_path):
+    path = tmp_path / "log.db"
+    sink, reader = SqliteSink(path), SqliteReader(path)
+    for number in range(3):
+        await sink.write([make_record(number)], "a", Position(1, number))
+        assert await reader.count(Filter()) == number + 1
+    await sink.close()
+    connection = sqlite._open_for_reading(path)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        connection.execute("delete from inference")
+    connection.close()
+
+
+async def test_a_write_that_fails_keeps_neither_records_nor_position(tmp_path):
+    sink = SqliteSink(tmp_path / "log.db")
+    await sink.write([make_record()], "a", Position(1, 1))
+    size = sink._connection.execute("pragma page_count").fetchone()[0]
+    sink._connection.execute(f"pragma max_page_count = {size}")
+    with pytest.raises(SinkUnavailable, match="full"):
+        await sink.write([make_record(number) for number in range(500)], "a", Position(9, 9))
+    assert await sink.positions() == {"a": Position(1, 1)}
+    sink._connection.execute("pragma max_page_count = 1000000")
+    assert await sink.write([make_record(number) for number in range(500)], "a", Position(9, 9)) == 500
+    await sink.close()
+
+
+async def test_records_without_their_position_are_not_kept(tmp_path):
+    sink = SqliteSink(tmp_path / "log.db")
+    sink._connection.execute("create temp trigger t before insert on position begin select raise(abort, 'no'); end")
+    with pytest.raises(LogCorrupt):
+        await sink.write([make_record()], "a", Position(1, 1))
+    assert await SqliteReader(tmp_path / "log.db").count(Filter()) == 0
+    sink._connection.execute("drop trigger t")
+    assert await sink.write([make_record()], "a", Position(1, 1)) == 1
+    await sink.close()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        (Filter(), "inference_time"),
+        (Filter(model="toy"), "inference_model_time"),
+        (Filter(model="toy", since_us=1, until_us=2, outcome="ok"), "inference_model_time"),
+        (Filter(subject="ann"), "personal_subject"),
+        (Filter(subject="ann", model="toy"), "personal_subject"),
+        (Filter(failed=True), "inference_failed"),
+    ],
+)
+async def test_every_search_uses_its_index(tmp_path, wanted, index):
+    path = tmp_path / "log.db"
+    sink = SqliteSink(path)
+    await sink.write([make_record(number) for number in range(300)], "a", Position(1, 1))
+    await sink.close()
+    connection = sqlite._open_for_reading(path)
+    plans = []
+
+    class Explaining:
+        def execute(self, query, values):
+            plans.extend(row[3] for row in connection.execute(f"explain query plan {query}", values))
+            return []
+
+    sqlite._find(Explaining(), wanted, 10, None)
+    connection.close()
+    plan = "; ".join(plans)
+    assert index in plan
+    if wanted.subject is None:
+        assert "TEMP B-TREE" not in plan

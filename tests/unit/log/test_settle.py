@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import asyncio
+
+from cloche.drivers.sqlite import SqliteSink
+from cloche.log.settle import settle
+from cloche.log.ship import Shipper
+from cloche.log.spool import open_spool
+from cloche.ports import Filter
+from cloche.settings import Log
+from cloche.testing import make_record
+
+OS = Log(mode="os")
+
+
+async def settled(place, patience_s=10.0):
+    return await settle(place.spool, lambda: SqliteSink(place.path), place.reader, patience_s)
+
+
+async def test_nothing_spooled_touches_nothing(place):
+    assert await settled(place)
+    assert not place.path.exists()
+
+
+async def test_without_a_keeper_dead_and_living_spools_are_shipped(place, encode):
+    dead, living = open_spool(place.spool, OS), open_spool(place.spool, OS)
+    await dead.append(encode(make_record(1)))
+    await living.append(encode(make_record(2)))
+    await dead.close()
+    assert await settled(place)
+    assert await place.reader.count(Filter()) == 2
+    assert not dead.folder.exists()
+    await living.close()
+
+
+async def test_with_a_keeper_it_waits_for_it(place, encode):
+    spool = open_spool(place.spool, OS)
+    sink = SqliteSink(place.path)
+    await spool.append(encode(make_record(1)))
+    waiting = asyncio.create_task(settled(place))
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    stop = asyncio.Event()
+    keeper = asyncio.create_task(Shipper(place.spool, sink).run(stop))
+    assert await waiting
+    assert await place.reader.count(Filter()) == 1
+    stop.set()
+    await keeper
+    await sink.close()
+    await spool.close()
+
+
+async def test_a_keeper_that_does_not_get_on_is_not_waited_for_for_ever(place, encode):
+    spool = open_spool(place.spool, OS)
+    sink = SqliteSink(place.path)
+    await spool.append(encode(make_record(1)))
+    assert not await settled(place, patience_s=0.1)
+    await sink.close()
+    await spool.close()

@@ -1,0 +1,114 @@
+import asyncio
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cloche.drivers import open_objects
+from cloche.errors import BundleCorrupt, NewerFormat, ReleaseNotFound, ReleaseTaken
+from cloche.registry.release import (
+    Constant,
+    Fallback,
+    Live,
+    Reason,
+    Releases,
+    Routing,
+    decode_release,
+    encode_release,
+    release_digest,
+)
+
+FIXTURE = Path(__file__).parents[2] / "fixtures" / "release-1.json"
+ADA = Reason(author="ada", message="because", command="a test")
+
+
+def routing(version="1.0.0", **fields):
+    return Routing(active={version: "sha256:" + "0" * 64}, default=version, **fields)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return open_objects(tmp_path.as_uri())
+
+
+@pytest.fixture
+def releases(store):
+    return Releases(store)
+
+
+async def test_before_the_first_release_nothing_is_live(releases):
+    assert await releases.latest() == 0
+    assert await releases.live() == Live()
+    assert await releases.next_after(0) is None
+    with pytest.raises(ReleaseNotFound, match="no release 1 in .*; the newest is 0"):
+        await releases.read(1)
+
+
+async def test_a_release_is_kept_as_it_was_written(releases, tmp_path):
+    written = await releases.write({"a": routing()}, ADA, after=0)
+    assert (written.number, written.author, written.message, written.command) == (1, "ada", "because", "a test")
+    assert written.created_us > 1_700_000_000_000_000
+    assert await releases.read(1) == written
+    assert await releases.next_after(0) == written
+    assert (tmp_path / "releases/000000000001.json").is_file()
+
+
+async def test_what_is_live_is_all_releases_folded(releases):
+    for number in range(70):
+        await releases.write({"often": routing(f"{number}.0.0")}, ADA, after=number)
+    await releases.write({"once": routing("1.1.1")}, ADA, after=70)
+    live = await releases.live()
+    assert live.number == 71
+    assert {name: found.default for name, found in live.models.items()} == {"often": "69.0.0", "once": "1.1.1"}
+    assert live.released == {"often": 70, "once": 71}
+
+
+async def test_releases_of_other_models_do_no_harm(releases):
+    await releases.write({"a": routing()}, ADA, after=0)
+    written = await releases.write({"b": routing()}, ADA, after=0)
+    assert written.number == 2
+
+
+async def test_a_release_of_the_same_model_in_between_is_never_overruled(releases):
+    await releases.write({"a": routing()}, ADA, after=0)
+    await releases.write({"b": routing(), "c": routing()}, ADA, after=1)
+    with pytest.raises(ReleaseTaken, match="release 2"):
+        await releases.write({"c": routing("2.0.0")}, ADA, after=0)
+    assert await releases.latest() == 2
+
+
+async def test_many_writers_of_different_models_all_get_a_number(releases):
+    written = await asyncio.gather(*(releases.write({f"m{n}": routing()}, ADA, after=0) for n in range(30)))
+    assert sorted(release.number for release in written) == list(range(1, 31))
+    assert len((await releases.live()).models) == 30
+
+
+async def test_what_else_lies_there_is_no_release(releases, store):
+    await store.put_if_absent("releases/readme.txt", b"")
+    await store.put_if_absent("releases/old/000000000007.json", b"")
+    assert await releases.latest() == 0
+
+
+async def test_a_release_that_is_none_is_corrupt(releases, store):
+    await store.put_if_absent("releases/000000000001.json", b'{"format": 1}')
+    with pytest.raises(BundleCorrupt, match="release 1 is not what"):
+        await releases.read(1)
+    data = FIXTURE.read_bytes()
+    with pytest.raises(BundleCorrupt, match="number 42"):
+        decode_release(data, 41)
+    with pytest.raises(NewerFormat, match="release 42 has format 2"):
+        decode_release(data.replace(b'"format": 1', b'"format": 2'), 42)
+
+
+def test_the_release_of_format_1_reads_as_ever():
+    data = FIXTURE.read_bytes()
+    release = decode_release(data, 42)
+    assert release.models["flight-ranking"].fallback == Fallback(["0.1.0", "input_order"], reserve_ms=15)
+    assert release.models["pricing"].fallback == Fallback([Constant({"price": None})])
+    assert encode_release(release) == data
+    assert release_digest(release).startswith("sha256:")
+
+
+def test_a_routing_is_stored_complete():
+    stored = msgspec.json.decode(FIXTURE.read_bytes())["models"]["pricing"]
+    assert set(stored) == set(Routing.__struct_fields__)
