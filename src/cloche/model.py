@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,9 @@ class CallInfo:
 class Bundle:
     """The files of a published version, as `Model.load` sees them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, unpickle: Callable[[Path], Any]) -> None:
         self._folder = folder
+        self._unpickle = unpickle
 
     def path(self, name: str) -> Path:
         """Return where the file `name` (as in `publish(files={name: ...})`) lies. It is read-only.
@@ -67,9 +68,7 @@ class Bundle:
 
     def joblib(self, name: str) -> Any:
         """Return the object that was given to `publish(files={name: object})`, or any joblib or pickle file."""
-        from cloche.runtimes.worker.loading import unpickle
-
-        return unpickle(self.path(name))
+        return self._unpickle(self.path(name))
 
 
 class Model:

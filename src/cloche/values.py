@@ -51,8 +51,8 @@ class Ask(msgspec.Struct, frozen=True):
     context: CallContext
     deadline_ms: int
     """The call's whole deadline, for messages."""
-    values: tuple[tuple[float, ...], ...] | None = None
-    """The rows as numbers in the order of the frame's columns, where every column is one (for inline runtimes)."""
+    values: tuple[tuple[float | None, ...], ...] | None = None
+    """The rows as numbers in the order of the frame's columns, where all are numbers or null (for inline runtimes)."""
 
 
 class Prediction(msgspec.Struct, frozen=True):

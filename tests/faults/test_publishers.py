@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import pytest
 
@@ -74,6 +75,19 @@ def race(folder, contents):
     return outcomes
 
 
+def time_of_one(folder):
+    """Return the seconds from the word go to the answer."""
+    publisher = start(folder, "unharmed")
+    publisher.stdout.readline()
+    began = time.perf_counter()
+    publisher.stdin.write("go\n")
+    publisher.stdin.flush()
+    publisher.stdout.readline()
+    taken = time.perf_counter() - began
+    publisher.communicate()
+    return taken
+
+
 def reopen(folder):
     return Registry(open_objects((folder / "registry").as_uri()), folder / "cache")
 
@@ -109,6 +123,7 @@ async def test_of_publishers_with_the_same_content_all_succeed(tmp_path):
 @pytest.mark.timeout(600)
 async def test_a_publisher_killed_at_any_moment_leaves_nothing_half_visible(tmp_path):
     steps = 60 if PROVE else 8
+    takes_s = time_of_one(tmp_path / "unharmed")
     seen = set()
     for step in range(steps):
         folder = tmp_path / str(step)
@@ -116,7 +131,7 @@ async def test_a_publisher_killed_at_any_moment_leaves_nothing_half_visible(tmp_
         assert publisher.stdout.readline() == "ready\n"
         publisher.stdin.write("go\n")
         publisher.stdin.flush()
-        await asyncio.sleep(0.03 * step / steps)
+        await asyncio.sleep(takes_s * step / steps)
         publisher.send_signal(signal.SIGKILL)
         publisher.communicate()
         registry = reopen(folder)
@@ -152,3 +167,45 @@ async def test_a_publisher_killed_at_each_system_call(tmp_path, call):
         (after,) = race(folder, ["after"] if not versions else ["killed"])
         assert after["outcome"] == ("same" if versions else "new"), publisher.stderr
         assert await whole(reopen(folder)) == after["digest"]
+
+
+async def test_a_full_disk_leaves_nothing_half_visible(tmp_path):
+    limited = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n{PUBLISHER}"
+    done = subprocess.run([sys.executable, "-c", limited, str(tmp_path), "full", "go"], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert "File too large" in done.stderr
+    assert await reopen(tmp_path).models() == []
+    assert list((tmp_path / "registry").rglob("*#*")) == []
+    (after,) = race(tmp_path, ["full"])
+    assert after["outcome"] == "new"
+
+
+NOTEBOOK = """
+import os, sys
+from cloche import publish
+print("ready", flush=True)
+publish(lambda row: row["x"] * 2, name="raced", version="1.0.0", examples=[{"x": 1}], quiet=True, home=sys.argv[1])
+print("done", flush=True)
+"""
+
+
+@pytest.mark.timeout(900)
+async def test_a_notebook_killed_at_any_moment_can_publish_again(tmp_path):
+    steps = 40 if PROVE else 4
+    command = [sys.executable, "-c", NOTEBOOK]
+    for step in range(steps):
+        folder = tmp_path / str(step)
+        author = subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, text=True)
+        assert author.stdout.readline() == "ready\n"
+        await asyncio.sleep(1.2 * step / steps)
+        author.kill()
+        author.communicate()
+        registry = reopen(folder)
+        if versions := await registry.versions("raced"):
+            await whole(registry)
+        done = subprocess.run([*command, str(folder)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert await registry.versions("raced") == ["1.0.0"]
+        assert not versions or versions == ["1.0.0"]
+        assert (await registry.releases.live()).models["raced"].default == "1.0.0"
+        await whole(registry)

@@ -27,7 +27,7 @@ HEAVY = {
     "pydantic",
 }
 
-MAY_IMPORT_LATE = ("runtimes/worker/", "cli/", "drivers/__init__.py", "assembly.py", "model.py")
+MAY_IMPORT_LATE = ("runtimes/worker/", "cli/", "drivers/__init__.py", "assembly.py")
 """Where imports inside functions are meant: optional libraries in workers, lazy commands, the table of drivers."""
 
 IMPORTS = "import sys, {module}; import json; print(json.dumps(sorted(m for m in sys.modules if '.' not in m)))"

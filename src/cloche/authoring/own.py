@@ -26,23 +26,19 @@ class OnlyWorkersOpenIt(Exception):
     """The model reads a pickle that was given as a file, which this process never opens."""
 
 
-class AuthorBundle(Bundle):
-    """The files of a version before it is published: objects are as the author gave them, not pickled and back."""
+def author_bundle(folder: Path, objects: Mapping[str, Any]) -> Bundle:
+    """Return the files of a version before it is published: objects are as the author gave them, not pickled and back.
 
-    def __init__(self, folder: Path, objects: Mapping[str, Any]) -> None:
-        super().__init__(folder)
-        self._objects = objects
+    A pickle that was given as a file is opened by nobody here: asking for it raises `OnlyWorkersOpenIt`.
+    """
 
-    def joblib(self, name: str) -> Any:
-        """Return the object that was given as the file `name`.
+    def given(path: Path) -> Any:
+        name = path.relative_to(folder / "files").as_posix()
+        if name not in objects:
+            raise OnlyWorkersOpenIt(name)
+        return objects[name]
 
-        Raises:
-            OnlyWorkersOpenIt: a file was given.
-        """
-        self.path(name)
-        if name in self._objects:
-            return self._objects[name]
-        raise OnlyWorkersOpenIt(name)
+    return Bundle(folder, given)
 
 
 def own_outcomes(draft: Draft, examples: Examples, folder: Path) -> list[Outcome]:
@@ -64,7 +60,7 @@ def own_outcomes(draft: Draft, examples: Examples, folder: Path) -> list[Outcome
             model = draft.model
             if manifest.flavor == "python":
                 own = model if isinstance(model, type) else copy.copy(model)
-                model = start(own, AuthorBundle(folder, objects_of(draft.files)))
+                model = start(own, author_bundle(folder, objects_of(draft.files)))
             return _answers(model, manifest, examples)
     except OnlyWorkersOpenIt:
         raise

@@ -8,7 +8,7 @@ from typing import Any
 
 from cloche.authoring.draft import Draft, model_bytes
 from cloche.authoring.modules import own_modules
-from cloche.authoring.pickling import dumps
+from cloche.authoring.pickling import Pickles
 from cloche.errors import NotPublishable
 
 MODEL_PICKLE = "files/model.pkl"
@@ -22,42 +22,38 @@ def pack(draft: Draft) -> dict[str, bytes]:
         NotPublishable: something can't be pickled, is no file, or has no usable name.
     """
     entry = MODEL_ONNX if draft.is_onnx else MODEL_PICKLE
-    contents = {entry: _model(draft)}
+    pickles = Pickles()
+    contents = {entry: _model(draft, pickles)}
     for name, value in draft.files.items():
         path = f"files/{_check_name(name)}"
         if path in contents:
             raise NotPublishable(kind=f"file {name!r}", reason="this name is taken by the model itself; use another")
-        contents[path] = _content(name, value)
-    pickles = [contents[MODEL_PICKLE]] if not draft.is_onnx else []
-    pickles += [contents[f"files/{name}"] for name, value in draft.files.items() if _is_object(value)]
-    code = {f"code/{path}": source for path, source in own_modules(pickles).items()}
+        contents[path] = _content(name, value, pickles)
+    opened = [contents[MODEL_PICKLE]] if not draft.is_onnx else []
+    opened += [contents[f"files/{name}"] for name, value in draft.files.items() if _is_object(value)]
+    code = {f"code/{path}": source for path, source in own_modules(opened).items()}
     return contents | code
 
 
-def _model(draft: Draft) -> bytes:
+def _model(draft: Draft, pickles: Pickles) -> bytes:
     if draft.is_file:
         return model_bytes(Path(draft.model))
     if isinstance(draft.model, bytes):
         return draft.model
     if draft.is_onnx:
         return bytes(draft.model.SerializeToString())
-    return pickled(draft.model, "model")
+    return _pickled(draft.model, "model", pickles)
 
 
-def pickled(value: Any, what: str) -> bytes:
-    """Return `value` as a pickle.
-
-    Raises:
-        NotPublishable: it can't be pickled.
-    """
+def _pickled(value: Any, what: str, pickles: Pickles) -> bytes:
     try:
-        return dumps(value)
+        return pickles.dumps(value)
     except Exception as error:
         reason = f"it can't be pickled ({type(error).__name__}: {error}); make what it holds in load() instead"
         raise NotPublishable(kind=f"{what} of type {type(value).__name__}", reason=reason) from error
 
 
-def _content(name: str, value: Any) -> bytes:
+def _content(name: str, value: Any, pickles: Pickles) -> bytes:
     if isinstance(value, bytes | bytearray):
         return bytes(value)
     if isinstance(value, Path):
@@ -69,7 +65,7 @@ def _content(name: str, value: Any) -> bytes:
             reason = f"{value!r} is text and also names a file; give Path({value!r}) for its content, or bytes"
             raise NotPublishable(kind=f"file {name!r}", reason=reason)
         return value.encode()
-    return pickled(value, f"file {name!r}")
+    return _pickled(value, f"file {name!r}", pickles)
 
 
 def _is_object(value: Any) -> bool:

@@ -181,7 +181,7 @@ def _settings(place: Place, settings: Settings) -> list[tuple[str, object, str]]
         for part in setting.path:
             value = getattr(value, part)
         secret = setting.name in SECRETS and value is not None
-        rows.append((setting.name, "***" if secret else value, origins[setting.name]))
+        rows.append((setting.name, value, origins[setting.name]))
     return rows
 
 
@@ -195,7 +195,7 @@ def _say(
     click.echo("\nExtras")
     show.table(("package", "installed", "for"), [(name, extras[name] or "-", why) for name, why in EXTRAS.items()])
     if settings:
-        click.echo("\nSettings in force")
+        click.echo("\nSettings of what is started here (options of `cloche serve` go before them)")
         rows = [(name, msgspec.json.encode(value).decode(), source) for name, value, source in settings]
         show.table(("setting", "value", "from"), rows)
     click.echo("\nGuarantees")

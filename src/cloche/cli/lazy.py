@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
-from cloche.errors import ClocheError
+from cloche.errors import ClocheError, PublishError, SchemaMismatch
 
 
 class Entry(NamedTuple):
@@ -76,8 +76,13 @@ class RootGroup(LazyGroup):
 
 def _fail(ctx: click.Context, error: ClocheError) -> NoReturn:
     from cloche.cli.place import Place
+    from cloche.runtimes.worker.tracebacks import author_traceback
 
-    message = str(error)
+    if isinstance(error, PublishError) and error.__cause__ is not None:
+        click.echo(author_traceback(error.__cause__), err=True, nl=False)
+    lines = [str(error)]
+    if isinstance(error, SchemaMismatch):
+        lines += [f"  {fault['pointer']}: {fault['message']}" for fault in error.faults]
     if isinstance(ctx.obj, Place):
-        message = ctx.obj.explain(error, message)
-    raise click.ClickException(message) from None
+        lines += ctx.obj.explain(error)
+    raise click.ClickException("\n".join(lines)) from None

@@ -51,11 +51,11 @@ class Place:
 
         return open_log(self.home)
 
-    def explain(self, error: ClocheError, message: str) -> str:
-        """Return the message of an error; where something was looked for in vain, with how the home was found."""
+    def explain(self, error: ClocheError) -> list[str]:
+        """Return how the home was found, where an error is about something that was looked for in it."""
         if not isinstance(error, _LOOKED_IN_THE_HOME):
-            return message
-        return f"{message}\nThe home is {self.home.path} ({self.why}).{self._hint()}"
+            return []
+        return [f"The home is {self.home.path} ({self.why}).{self._hint()}"]
 
     def _hint(self) -> str:
         inside = self.home.path / MARKS[0]

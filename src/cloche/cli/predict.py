@@ -10,6 +10,7 @@ import msgspec
 
 from cloche.cli import show
 from cloche.cli.calls import Answer, Calls
+from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
 
 
@@ -51,7 +52,7 @@ def predict(
         if row == ("-",):
             _answer_lines(server, call)
         else:
-            _answer_one(server, call, _input(row))
+            _answer_one(server, call, _input(row), place)
 
 
 def _input(row: tuple[str, ...]) -> bytes:
@@ -85,14 +86,14 @@ def _body(call: Call, rows: bytes) -> bytes:
     return b'{"%s":%s%s}' % (field, rows, subject)
 
 
-def _answer_one(server: Calls, call: Call, rows: bytes) -> None:
+def _answer_one(server: Calls, call: Call, rows: bytes, place: Place) -> None:
     answer = server.predict(call.model, call.version, _body(call, rows))
     if call.as_json:
         show.document(answer.body)
-    if not answer.ok:
-        raise click.ClickException(_problem(answer))
-    if not call.as_json:
+    elif answer.ok:
         _say(answer.body)
+    if not answer.ok:
+        raise click.ClickException(_problem(answer) + _next_step(answer, call, place))
 
 
 def _say(answer: dict[str, Any]) -> None:
@@ -114,6 +115,18 @@ def _problem(answer: Answer) -> str:
     lines = [f"{problem.get('code', answer.status)}: {problem.get('detail', '')}"]
     lines += [f"  {fault['pointer']}: {fault['message']}" for fault in problem.get("faults") or []]
     return show.printable("\n".join(lines))
+
+
+def _next_step(answer: Answer, call: Call, place: Place) -> str:
+    """Say what to type where the server knows no such model or version.
+
+    Raises:
+        ModelNotFound, VersionNotFound: it is not published either; the message names those nearest.
+    """
+    if answer.body.get("code") not in ("unknown_model", "unknown_version"):
+        return ""
+    version, _ = wait_for(place.registry().resolve(call.model, call.version or "*"))
+    return f"\nIt is published, and not live. To make it so: cloche models default {call.model} {version}"
 
 
 def _answer_lines(server: Calls, call: Call) -> None:

@@ -53,8 +53,9 @@ def facts(pairs: Sequence[tuple[str, object]]) -> None:
     for name, value in pairs:
         text = printable("" if value is None else str(value))
         if "\n" in text:
-            text = "\n" + indented(text.rstrip("\n"))
-        click.echo(f"{name.ljust(width)}{_GAP}{text}".rstrip())
+            click.echo(f"{name}\n{indented(text.rstrip())}")
+        else:
+            click.echo(f"{name.ljust(width)}{_GAP}{text}".rstrip())
 
 
 def indented(text: str) -> str:

@@ -54,12 +54,13 @@ class Gateway:
         try:
             predicted = watch.lap(await predict(dossier, self._clock))
             decision = watch.lap(decide(predicted))
-            await record(decision, watch.timings, self._journal)
+            timings = watch.timings
+            await record(decision, timings, self._journal)
         except ServingError as error:
             await self._fail(dossier, error, watch)
             raise
         self.tally.answered(dossier.case.choice, decision.outcome, predicted.answered_by, watch.total_s)
-        return Reply(decision.answer, watch.timings, watch.since_lap_us)
+        return Reply(decision.answer, timings, watch.since_lap_us)
 
     async def _fail(self, dossier: Dossier, error: ServingError, watch: Stopwatch) -> None:
         """Record and count a call that gets no answer."""

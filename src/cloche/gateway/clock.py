@@ -58,7 +58,7 @@ class Stopwatch:
     def timings(self) -> Timings:
         """The microseconds of each station that is done."""
         laps = self._laps
-        return Timings(*((end - start) // 1000 for start, end in pairwise(laps)))
+        return Timings(*[(end - start) // 1000 for start, end in pairwise(laps)])
 
     @property
     def total_s(self) -> float:

@@ -31,7 +31,7 @@ async def record(decision: Decision, timings: Timings, journal: Journal) -> None
         subject=predicted.dossier.case.subject,
         input=_packed_input(predicted.dossier),
         output=_packed_output(predicted.dossier, prediction),
-        refusals=prediction.refusals,
+        refusals={row: pack_text(bytes(said)) for row, said in prediction.refusals.items()},
         parameters=predicted.dossier.case.parameters,
         failure=private.get("traceback"),
         printed=prediction.printed or private.get("printed", ""),

@@ -16,7 +16,7 @@ from cloche.processes.boot import Boot, RunLock, read_boot, start_logging
 from cloche.processes.http import http_server
 from cloche.web.control import keeper_app
 
-NICENESS = 5
+NICENESS = 10
 """The keeper gives way to the gateway: its work can wait, a caller can't."""
 
 

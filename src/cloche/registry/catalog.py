@@ -192,7 +192,8 @@ class Registry:
 
 def content_digest(manifest: Manifest) -> str:
     """Return the digest of what a version does: everything but who made it, when, where and with which packages."""
-    return digest_of(encode_manifest(msgspec.structs.replace(manifest, provenance=_NOBODY, environment=_NOWHERE)))
+    content = msgspec.structs.replace(manifest, provenance=_NOBODY, environment=_NOWHERE)
+    return digest_of(msgspec.json.encode(content, order="sorted"))
 
 
 def next_free(version: str, taken: list[str]) -> str:

@@ -19,7 +19,8 @@ from cloche.schema.syntax import REFUSALS, may_be_deep, parse
 Row: TypeAlias = msgspec.Struct | dict[str, Any]
 """One row. `msgspec.json.encode` gives its JSON; what was absent stays absent."""
 
-Numbers: TypeAlias = tuple[tuple[float, ...], ...]
+Numbers: TypeAlias = tuple[tuple[float | None, ...], ...]
+"""Rows as bare numbers; None where one is null or absent."""
 
 
 class Body(Heading, frozen=True, gc=False):
@@ -104,7 +105,7 @@ class Accept:
         return call
 
     def numbers(self, rows: Sequence[Row]) -> Numbers | None:
-        """Return the rows as numbers in the order of the columns, or None where some column is not always a number."""
+        """Return the rows as numbers in the order of the columns, or None where some column may be anything else."""
         take = self._take
         return None if take is None else tuple([take(row) for row in rows])
 
@@ -160,22 +161,23 @@ def _ordered(schema: Schema, columns: Sequence[str]) -> Schema:
 
 def _taker(
     schema: Schema, columns: tuple[str, ...], compiled: _Compiled | None
-) -> Callable[[Row], tuple[float, ...]] | None:
-    """Return what makes a row numbers, where each column is there, and is a number, in every row."""
+) -> Callable[[Row], tuple[float | None, ...]] | None:
+    """Return what makes a row numbers, where each column is a number, null or absent in every row."""
     properties, required = schema.get("properties", {}), schema.get("required", [])
     for name in columns:
         types = types_of(properties[name]) if isinstance(properties.get(name), dict) else []
-        if name not in required or not types or not set(types) <= {"number", "integer"}:
+        if not types or not set(types) <= {"number", "integer", "null"}:
             return None
     if compiled is None or list(properties) != list(columns):
         return None
-    return _numbers_of(compiled.row, columns)
+    return _take(columns, whole=set(columns) <= set(required))
 
 
-def _numbers_of(row_type: type, columns: tuple[str, ...]) -> Callable[[Row], tuple[float, ...]]:
-    def take(row: Row) -> tuple[float, ...]:
+def _take(columns: tuple[str, ...], whole: bool) -> Callable[[Row], tuple[float | None, ...]]:
+    def take(row: Row) -> tuple[float | None, ...]:
         if isinstance(row, dict):
-            return tuple(row[name] for name in columns)
-        return msgspec.structs.astuple(row)
+            return tuple([row.get(name) for name in columns])
+        values = msgspec.structs.astuple(row)
+        return values if whole else tuple([None if value is msgspec.UNSET else value for value in values])
 
     return take

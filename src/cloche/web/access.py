@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from cloche.errors import Forbidden, Unauthorized, UnknownHost
+from cloche.web import docs
 
-OPEN = frozenset({"/live", "/ready"})
-"""Addresses that a load balancer asks without a token."""
+OPEN = frozenset({"/", "/live", "/ready", *(f"/docs/{name}" for name in docs.ASSETS)})
+"""Addresses that answer without a token: what a load balancer asks, and files that say nothing of the models."""
 
 _REMEMBERED = 256
 
@@ -23,20 +24,32 @@ class Access:
         self._allowed = frozenset(allowed_hosts)
         self._known: set[bytes] = set()
 
-    def check_host(self, host: bytes) -> None:
+    def check(self, headers: Mapping[bytes, bytes], *, needs_token: bool = True) -> str:
+        """Return the name of the token that was used.
+
+        Raises:
+            UnknownHost, Forbidden, Unauthorized: it may not come in.
+        """
+        host = headers.get(b"host", b"")
+        if host not in self._known:
+            self._check_host(host)
+        origin = headers.get(b"origin")
+        if origin is not None:
+            self._check_origin(origin, host)
+        return self._caller(headers.get(b"authorization")) if needs_token else "anonymous"
+
+    def _check_host(self, host: bytes) -> None:
         """Refuse names that a page elsewhere may have pointed at this address (DNS rebinding).
 
         Raises:
             UnknownHost: it is neither an address, localhost, nor allowed.
         """
-        if host in self._known:
-            return
         if not self._is_ours(host.decode("latin-1")):
             raise UnknownHost
         if len(self._known) < _REMEMBERED:
             self._known.add(host)
 
-    def check_origin(self, origin: bytes, host: bytes) -> None:
+    def _check_origin(self, origin: bytes, host: bytes) -> None:
         """Refuse what a page of another site sends.
 
         Raises:
@@ -45,7 +58,7 @@ class Access:
         if urlsplit(origin.decode("latin-1")).netloc.encode("latin-1") != host:
             raise Forbidden(reason="pages of other sites may not call this server")
 
-    def caller(self, authorization: bytes | None) -> str:
+    def _caller(self, authorization: bytes | None) -> str:
         """Return the name of the token that was used.
 
         Raises:

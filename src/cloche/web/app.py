@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 import cloche
-from cloche.errors import ClocheError, MethodNotAllowed, UnknownModel, UnknownPath, UnknownVersion
+from cloche.errors import ClocheError, MethodNotAllowed, Unauthorized, UnknownModel, UnknownPath, UnknownVersion
 from cloche.gateway import Gateway
 from cloche.gateway.choose import LoadedModel, LoadedVersion
 from cloche.settings import Settings
@@ -56,17 +56,13 @@ class App:
         try:
             self._let_in(scope)
         except ClocheError as error:
-            await problem_response(error)(scope, receive, send)
+            locked = scope["path"] == "/docs" and isinstance(error, Unauthorized)
+            await (_locked() if locked else problem_response(error))(scope, receive, send)
             return
         await self._pages(scope, receive, send)
 
     def _let_in(self, scope: Scope) -> None:
-        headers = read_headers(scope)
-        self._access.check_host(headers.host)
-        if headers.origin is not None:
-            self._access.check_origin(headers.origin, headers.host)
-        if scope["path"] not in OPEN:
-            self._access.caller(headers.authorization)
+        self._access.check(read_headers(scope), needs_token=scope["path"] not in OPEN)
 
 
 def build_pages(routes: list[BaseRoute]) -> Starlette:
@@ -147,7 +143,7 @@ class _Pages:
     async def docs(self, request: HttpRequest) -> Response:
         base = _base(request)
         models = [describe.model(model, base, self._secured) for model in self._gateway.loaded.models.values()]
-        return Response(docs.page(models), headers=docs.HEADERS, media_type="text/html")
+        return Response(docs.page(models, self._secured), headers=docs.HEADERS, media_type="text/html")
 
     def _model(self, request: HttpRequest) -> LoadedModel:
         name = request.path_params["model"]
@@ -160,6 +156,12 @@ class _Pages:
         if version not in model.versions:
             raise UnknownVersion(model=model.name, version=repr(version[:64]))
         return model.versions[version]
+
+
+def _locked() -> Response:
+    """Return the page that asks a person for the token."""
+    headers = {**docs.HEADERS, "www-authenticate": "Bearer"}
+    return Response(docs.locked_page(), 401, headers, "text/html")
 
 
 def _asset(name: str) -> Callable[[HttpRequest], Response]:

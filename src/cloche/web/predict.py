@@ -37,25 +37,9 @@ class Address(msgspec.Struct, frozen=True):
     version: str | None = None
 
 
-class Headers(msgspec.Struct):
-    """The headers that matter to a call."""
+Headers = dict[bytes, bytes]
 
-    host: bytes = b""
-    origin: bytes | None = None
-    authorization: bytes | None = None
-    length: bytes | None = None
-    subject: bytes | None = None
-    deadline: bytes | None = None
-
-
-_WANTED = {
-    b"host": "host",
-    b"origin": "origin",
-    b"authorization": "authorization",
-    b"content-length": "length",
-    b"cloche-subject": "subject",
-    b"cloche-deadline-ms": "deadline",
-}
+_ONCE = (b"host", b"origin", b"authorization", b"cloche-subject", b"cloche-deadline-ms")
 
 
 def address_of(path: str) -> Address | None:
@@ -97,15 +81,12 @@ class PredictDoor:
 
     async def _request(self, address: Address, scope: Scope, receive: Receive) -> Request:
         headers = read_headers(scope)
-        self._access.check_host(headers.host)
-        if headers.origin is not None:
-            self._access.check_origin(headers.origin, headers.host)
-        caller = self._access.caller(headers.authorization)
+        caller = self._access.check(headers)
         if scope["method"] != "POST":
             raise MethodNotAllowed(allow="POST")
-        subject = _subject(headers.subject)
-        deadline_ms = _deadline(headers.deadline)
-        body = await self._body(headers.length, receive)
+        subject = _subject(headers.get(b"cloche-subject"))
+        deadline_ms = _deadline(headers.get(b"cloche-deadline-ms"))
+        body = await self._body(headers.get(b"content-length"), receive)
         if address.model is None:
             address = _named_in(body)
         assert address.model is not None
@@ -122,8 +103,6 @@ class PredictDoor:
             if message["type"] == "http.disconnect":
                 raise Disconnected
             part: bytes = message.get("body", b"")
-            if not parts and not message.get("more_body", False):
-                return part
             size += len(part)
             if size > limit:
                 raise BodyTooLarge(limit=limit)
@@ -133,12 +112,18 @@ class PredictDoor:
 
 
 def read_headers(scope: Scope) -> Headers:
-    """Return the headers that matter, the first of each."""
-    found = Headers()
-    for name, value in reversed(scope["headers"]):
-        if field := _WANTED.get(name):
-            setattr(found, field, value)
-    return found
+    """Return the headers by their names.
+
+    Raises:
+        InvalidHeader: one that we act on is there twice, so that nobody can tell which one counts.
+    """
+    headers: Headers = dict(scope["headers"])
+    if len(headers) != len(scope["headers"]):
+        names = [name for name, _ in scope["headers"]]
+        for name in _ONCE:
+            if names.count(name) > 1:
+                raise InvalidHeader(header=name.decode().title(), reason="it is there more than once")
+    return headers
 
 
 def _named_in(body: bytes) -> Address:

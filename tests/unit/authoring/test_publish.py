@@ -108,7 +108,11 @@ def test_a_numpy_array_has_columns_by_position():
     rows = np.arange(12.0).reshape(6, 2)
     model = RandomForestClassifier(3, random_state=1).fit(rows, ["a", "b", "c"] * 2)
     prepared = prepare(draft(model, rows))
-    assert (prepared.manifest.takes, prepared.manifest.classes, prepared.manifest.score) == ("array", ["a", "b", "c"], None)
+    assert (prepared.manifest.takes, prepared.manifest.classes, prepared.manifest.score) == (
+        "array",
+        ["a", "b", "c"],
+        None,
+    )
     assert golden(prepared)[1]["input"] == {"x0": 2.0, "x1": 3.0}
 
 
@@ -248,7 +252,9 @@ def test_a_pickle_among_the_files_is_opened_by_workers_alone(tmp_path, module):
 
 
 def test_a_pickle_that_changes_its_answers_is_refused(tmp_path, module):
-    shop = module("import os\nfrom cloche import Model\nclass Pid(Model):\n    def predict_one(self, row): return os.getpid()")
+    shop = module(
+        "import os\nfrom cloche import Model\nclass Pid(Model):\n    def predict_one(self, row): return os.getpid()"
+    )
     (tmp_path / "model.pkl").write_bytes(cloudpickle.dumps(shop.Pid))
     with pytest.raises(GoldenMismatch, match="row 0: your object answers"):
         prepare(draft(tmp_path / "model.pkl", [{"x": 1}]))
@@ -356,7 +362,9 @@ def test_a_model_whose_answer_depends_on_dtype_is_refused_with_row_and_column(mo
 
 
 def test_a_model_that_looks_at_its_neighbors_is_refused(module):
-    shop = module("from cloche import Model\nclass Mean(Model):\n    def predict(self, rows): return [len(rows) for _ in rows]")
+    shop = module(
+        "from cloche import Model\nclass Mean(Model):\n    def predict(self, rows): return [len(rows) for _ in rows]"
+    )
     with pytest.raises(GoldenMismatch, match="row 0: your object answers 3, the worker 1"):
         prepare(draft(shop.Mean, [{"x": 1}, {"x": 2}, {"x": 3}]))
 
@@ -396,7 +404,9 @@ def test_what_fails_in_the_worker_alone_shows_the_authors_traceback(module):
 
 
 def test_what_fails_at_home_is_not_sent_to_a_worker():
-    with pytest.raises(NotPublishable, match="LogisticRegression: asked with its own examples, it raises NotFittedError"):
+    with pytest.raises(
+        NotPublishable, match="LogisticRegression: asked with its own examples, it raises NotFittedError"
+    ):
         prepare(draft(LogisticRegression(), np.ones((2, 2))))
     with pytest.raises(NotPublishable, match="the model returned a float"):
         prepare(draft(lambda rows: 1.0, [{"x": 1}], takes="rows"))
@@ -503,8 +513,7 @@ def run(script, folder, *arguments):
     path = folder / "script.py"
     path.write_text(textwrap.dedent(script))
     environ = os.environ | {"CLOCHE_HOME": str(folder / "home")}
-    done = subprocess.run([sys.executable, path, *arguments], cwd=folder, env=environ, capture_output=True, text=True)
-    return done
+    return subprocess.run([sys.executable, path, *arguments], cwd=folder, env=environ, capture_output=True, text=True)
 
 
 SCRIPT = """

@@ -49,7 +49,9 @@ async def test_list_is_sorted_below_a_prefix_and_after_a_key(store):
     assert await keys(store, "nothing") == []
 
 
-@pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\x00b", "a\\b", "a#1", "a%2e", "a b", "a\n"])
+@pytest.mark.parametrize(
+    "key", ["", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\x00b", "a\\b", "a#1", "a%2e", "a b", "a\n"]
+)
 async def test_a_key_that_could_mean_something_else_is_refused(store, key):
     with pytest.raises(ValueError, match="not a key"):
         await store.get(key)

@@ -108,7 +108,9 @@ async def test_a_refused_row_is_null_beside_the_others(gateway: Gateway, journal
     answer = told(await gateway.answer(Request("toy", body(inputs=[{"age": 50}, {"age": 2}]))))
     assert answer["outputs"] == [1, None]
     assert answer["refusals"] == [{"row": 1, "code": "too_young", "message": "no", "path": "/age"}]
-    assert journal.records[0].outcome == "refused"
+    (record,) = journal.records
+    assert record.outcome == "refused"
+    assert unpack(personal(record).refusals[1]) == {"code": "too_young", "message": "no", "path": "/age"}
 
 
 async def test_a_single_refusal_is_an_answer(gateway: Gateway) -> None:

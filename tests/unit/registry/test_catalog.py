@@ -19,6 +19,17 @@ from cloche.errors import (
 from cloche.registry.bundle import decode_manifest, digest_of, encode_manifest
 from cloche.registry.catalog import Registry, content_digest, next_free
 
+OUTSIDE = [
+    "../escape",
+    "files/../../escape",
+    "/etc/escape",
+    "files/a\x00b",
+    "files//a",
+    "files/./a",
+    "files\\a",
+    "escape",
+]
+OUTSIDE += ["files", "manifest.json", "files/..", "code/" + "a" * 256, "files/a\nb", ""]
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
@@ -176,11 +187,7 @@ async def test_a_swapped_manifest_is_not_believed(registry, tmp_path):
         await registry.fetch("flights", "1.0.0", second.digest)
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["../escape", "files/../../escape", "/etc/escape", "files/a\x00b", "files//a", "files/./a", "files\\a", "escape"]
-    + ["files", "manifest.json", "files/..", "code/" + "a" * 256, "files/a\nb", ""],
-)
+@pytest.mark.parametrize("path", OUTSIDE)
 async def test_a_path_out_of_the_bundle_is_refused(registry, store, tmp_path, path):
     manifest, contents = bundle(contents={"files/model.pkl": b"x", path: b"y"})
     with pytest.raises(BundleCorrupt):
@@ -225,7 +232,7 @@ async def test_a_manifest_of_a_later_cloche_is_refused_with_what_to_do(registry,
     await store.put_if_absent(
         "models/flights/1.0.0/manifest.json", encode_manifest(msgspec.structs.replace(manifest, format=2))
     )
-    with pytest.raises(NewerFormat, match="format 2; this Cloche reads up to 1. Upgrade"):
+    with pytest.raises(NewerFormat, match=r"format 2; this Cloche reads up to 1\. Upgrade"):
         await registry.manifest("flights", "1.0.0")
 
 
@@ -234,7 +241,7 @@ def test_the_manifest_of_format_1_reads_as_ever():
     manifest = decode_manifest(data, "fixture")
     assert manifest.format == 1
     assert encode_manifest(manifest) == data
-    assert content_digest(manifest) == "sha256:b4e2fd20b8e170e1f5c0f997188942ce3c02e60a1fbfd4d6474f9578365be408"
+    assert content_digest(manifest) == "sha256:971a3cd97e019b6dbd592d7aa50392d5b5e5b46dfd88e26a330125ed6730e291"
 
 
 def test_the_content_is_all_but_who_when_and_where():

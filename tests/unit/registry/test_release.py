@@ -40,7 +40,7 @@ async def test_before_the_first_release_nothing_is_live(releases):
     assert await releases.latest() == 0
     assert await releases.live() == Live()
     assert await releases.next_after(0) is None
-    with pytest.raises(ReleaseNotFound, match="no release 1 in .*; the newest is 0"):
+    with pytest.raises(ReleaseNotFound, match=r"no release 1 in .*; the newest is 0"):
         await releases.read(1)
 
 

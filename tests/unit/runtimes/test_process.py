@@ -88,6 +88,12 @@ def test_the_authors_modules_come_first_and_the_platforms_do_not_count(run: Any)
     assert Path(home).samefile(Path(__file__).parents[3] / "src/cloche/__init__.py")
 
 
+def test_the_worker_does_not_lend_its_own_modules(make_bundle: Any) -> None:
+    bundle = make_bundle("import ranking")
+    with WorkerProcess.start(bundle) as worker, pytest.raises(DoesNotLoad, match="No module named 'ranking'"):
+        worker.wait_loaded(30)
+
+
 def test_load_failures_have_the_authors_traceback_alone(make_bundle: Any) -> None:
     bundle = make_bundle("class M:\n def load(self, bundle):\n  raise ValueError('no such table')")
     with WorkerProcess.start(bundle) as worker, pytest.raises(DoesNotLoad) as raised:
@@ -235,7 +241,8 @@ def test_the_stack_of_a_busy_worker_can_be_seen(run: Any) -> None:
 
 def test_the_environment_names_what_was_imported_and_nothing_else(run: Any) -> None:
     worker = run(
-        "import helper\nclass M:\n def predict_one(self, row):\n  import joblib\n  return 1", modules={"helper.py": ""}
+        "import helper, iniconfig\nclass M:\n def predict_one(self, row):\n  import joblib\n  return 1",
+        modules={"helper.py": "", "iniconfig.py": ""},
     )
     before = worker.describe()
     assert before.distributions == {}
@@ -287,16 +294,22 @@ def test_connections_are_served_in_turn(run: Any) -> None:
     modest.close()
 
 
-def test_a_gateway_that_does_not_read_holds_up_nobody(run: Any) -> None:
-    worker = run("class M:\n def predict_one(self, row): return 'x' * 4_000_000")
+def test_a_gateway_that_does_not_read_holds_up_nobody_and_gets_no_further_call(run: Any) -> None:
+    worker = run("""
+        import itertools
+        calls = itertools.count(1)
+        class M:
+            def predict_one(self, row): return [next(calls), "x" * 4_000_000]
+    """)
     deaf = Channel(worker.connect())
     for number in range(3):
         deaf.send({"op": "predict", "call": number, "rows": 1, "many": False}, b"[{}]")
-    assert len(ask(worker, {}, timeout_s=20).outputs) == 4_000_004
-    for _ in range(3):
+    earlier = [json.loads(ask(worker, {}, timeout_s=20).outputs)[0][0] for _ in range(3)]
+    assert earlier == [2, 3, 4]
+    for expected in (1, 5, 6):
         message = deaf.receive()
         assert message is not None
-        assert len(message[1]) == 4_000_004
+        assert json.loads(message[1])[0][0] == expected
     deaf.close()
 
 

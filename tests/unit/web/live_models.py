@@ -51,9 +51,7 @@ def version(name: str, schema: dict[str, Any], number: str = "1.0.0", value: obj
         environment=Environment("3.11.2", "cpython", "linux", {}),
         **fields,
     )
-    accept = compile_schema(
-        schema, unknown_fields=manifest.unknown_fields, each=manifest.each, names=(name, number)
-    )
+    accept = compile_schema(schema, unknown_fields=manifest.unknown_fields, each=manifest.each, names=(name, number))
     return LoadedVersion(manifest, "sha256:" + "0" * 64, accept, Constant(value))
 
 
@@ -130,8 +128,8 @@ def wide(count: int = 200) -> LoadedModel:
 
 def hostile() -> LoadedModel:
     fields = {
-        SCRIPT: {"type": "string", "description": "\"><img src=x onerror=alert(2)>{{ 7 * 7 }}"},
+        SCRIPT: {"type": "string", "description": '"><img src=x onerror=alert(2)>{{ 7 * 7 }}'},
         "'; alert(3) //": {"enum": ["</textarea><script>alert(4)</script>"]},
         "x" * 300: {"type": "number", "title": "</code></pre><script>alert(5)</script>"},
     }
-    return live(version("hostile", row(**fields), description=f"</p>{SCRIPT}"))
+    return live(version("hostile", row(**fields), value=SCRIPT, description=f"</p>{SCRIPT}"))

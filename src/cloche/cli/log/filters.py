@@ -91,6 +91,13 @@ def filter_options(command: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
+def outcome_of(record: dict[str, Any]) -> str:
+    """Return how a call ended, in words, from its record as JSON."""
+    if record["answered_by"]:
+        return f"{record['fallback']}, answered by {record['answered_by']}"
+    return str(record["outcome"])
+
+
 async def settled(place: Place) -> LogReader:
     """Return the log, once all that was acknowledged so far can be seen in it.
 

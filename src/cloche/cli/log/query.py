@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from cloche.cli import show
-from cloche.cli.log.filters import INFERENCE, filter_options, find_record, settled
+from cloche.cli.log.filters import INFERENCE, filter_options, find_record, outcome_of, settled
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
 from cloche.log.reading import to_json
@@ -17,6 +17,7 @@ from cloche.ports import Filter
 from cloche.values import Record
 
 _MOST = 10_000
+_ANSWER_WIDTH = 60
 
 
 @click.command()
@@ -35,13 +36,12 @@ def query(place: Place, wanted: Filter, inference: bytes | None, limit: int, as_
     if as_json:
         for record in records:
             show.line(record)
-        return
-    fields = ("time", "id", "model", "version", "subject", "outcome", "rows", "ms", "answer")
-    if records:
+    elif records:
+        fields = ("time", "id", "model", "version", "subject", "outcome", "rows", "ms", "answer")
         show.table(fields, [_row(record) for record in records])
     else:
         show.note(f"No inference fits in {place.home.log} (home {place.why}).")
-    if len(records) == limit:
+    if len(records) == limit and inference is None:
         show.note(f"There may be more: these are the newest {limit}. `cloche log export` writes all.")
 
 
@@ -52,13 +52,10 @@ async def _found(place: Place, wanted: Filter, inference: bytes | None, limit: i
 
 
 def _row(record: dict[str, Any]) -> list[object]:
-    outcome = record["outcome"]
-    if record["answered_by"]:
-        outcome = f"{record['fallback']}, answered by {record['answered_by']}"
     taken_ms = sum(record["timings_us"].values()) / 1000
     return [
         *(record["time"], record["id"], record["model"], record["version"], record.get("subject")),
-        *(outcome, record["rows"], f"{taken_ms:.1f}", _answer(record)),
+        *(outcome_of(record), record["rows"], f"{taken_ms:.1f}", _answer(record)),
     ]
 
 
@@ -72,6 +69,3 @@ def _answer(record: dict[str, Any]) -> str:
     found = record["refusal"] if record.get("refusal") else record["output"]
     text = "" if found is None else msgspec.json.encode(found).decode()
     return text if len(text) <= _ANSWER_WIDTH else f"{text[: _ANSWER_WIDTH - 1]}…"
-
-
-_ANSWER_WIDTH = 60

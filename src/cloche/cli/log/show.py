@@ -32,8 +32,7 @@ def show(place: Place, inference: bytes, as_json: bool) -> None:
         return
     shown.facts([(name, _text(name, value)) for name, value in record.items() if value not in (None, "", {})])
     if record.get("traceback"):
-        again = f"cloche models try {record['model']} {record['version']} --id {record['id']}"
-        shown.note(f"\nAgain, here, with a debugger or prints added: {again}")
+        shown.note(f"\nRun it again: cloche models try {record['model']} {record['version']} --id {record['id']}")
 
 
 def _text(name: str, value: Any) -> str:

@@ -136,8 +136,7 @@ def _fail(error: ServingError, written: str, as_json: bool) -> None:
     _say_printed(printed)
     if private.get("traceback"):
         show.note(show.printable(private["traceback"].rstrip()))
-    row = f" on row {private['row']}" if private.get("row") is not None else ""
-    show.note(f"Error: {error.code}{row}: {private.get('reason') or str(error).partition('. Its author')[0]}")
+    show.note(f"Error: {error.code}: {private.get('reason') or str(error).partition('. Its author')[0]}")
 
 
 def _written(output: Path) -> str:

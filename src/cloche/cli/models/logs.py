@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from cloche.cli import show
-from cloche.cli.log.filters import settled
+from cloche.cli.log.filters import outcome_of, settled
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
 from cloche.log.reading import to_json
@@ -61,11 +61,12 @@ async def _failures(place: Place, wanted: Filter, limit: int) -> Sequence[dict[s
 
 
 def _say(failure: dict[str, Any]) -> None:
-    click.echo(f"{failure['time']}  {failure['model']} {failure['version']}  {failure['outcome']}  {failure['id']}")
-    for part in ("traceback", "printed"):
-        if failure.get(part):
-            click.echo(show.indented(show.printable(failure[part].rstrip())))
-    click.echo(f"    Again, here: cloche models try {failure['model']} {failure['version']} --id {failure['id']}\n")
+    names = f"{failure['model']} {failure['version']}"
+    click.echo(f"{failure['time']}  {names}  {outcome_of(failure)}")
+    click.echo(show.indented(show.printable(failure["traceback"].rstrip())))
+    if failure["printed"]:
+        click.echo(f"It printed:\n{show.indented(show.printable(failure['printed'].rstrip()))}")
+    click.echo(f"Run it again: cloche models try {names} --id {failure['id']}\n")
 
 
 def _tail(file: Path) -> str:

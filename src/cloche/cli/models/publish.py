@@ -30,7 +30,13 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     "--file", "files", multiple=True, metavar="NAME=PATH", help="A file that load() finds as NAME. Repeat it."
 )
 @click.option("--schema", type=_FILE, help="JSON Schema of a row, instead of one inferred from the examples.")
-@click.option("--unknown-fields", type=click.Choice(["refuse", "ignore"]), default="refuse", show_default=True)
+@click.option(
+    "--unknown-fields",
+    type=click.Choice(["refuse", "ignore"]),
+    default="refuse",
+    show_default=True,
+    help="What becomes of fields that the schema does not name.",
+)
 @click.option("--method", help="What to call: predict, predict_proba, …")
 @click.option("--takes", type=click.Choice(["rows", "row", "frame", "array"]), help="What the method is given.")
 @click.option("--each", metavar="POINTER", help="A ranking: where the list of items is, such as /items.")
@@ -38,7 +44,13 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--order", type=click.Choice(["desc", "asc"]), default="desc", show_default=True, help="Of a ranking.")
 @click.option("--max-items", type=click.IntRange(1), metavar="N", default=1000, show_default=True, help="Of a ranking.")
 @click.option("--score", metavar="POINTER", help="Where in an answer the number is that drift looks at.")
-@click.option("--golden", type=click.Choice(["equal", "schema"]), default="equal", show_default=True)
+@click.option(
+    "--golden",
+    type=click.Choice(["equal", "schema"]),
+    default="equal",
+    show_default=True,
+    help="A fresh worker must answer the examples equally; for random models: as the schema says.",
+)
 @click.option("--deadline-ms", type=click.IntRange(1), metavar="N", help="Deadline of calls that state none.")
 @click.option(
     "--hang-after-ms", type=click.IntRange(1), metavar="N", help="A worker busy for longer with one call is replaced."

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cloche.model import Bundle, CallInfo, Model, Refusal
-from cloche.runtimes.worker.loading import import_code, open_entry
+from cloche.runtimes.worker.loading import import_code, open_entry, unpickle
 from cloche.runtimes.worker.manifest import Manifest
 from cloche.runtimes.worker.outputs import json_key
 
@@ -35,12 +36,12 @@ def load_predict(folder: Path, manifest: Manifest) -> Predict:
     """Load the model of a bundle. This runs the author's code, and may raise whatever it raises."""
     import_code(folder)
     if manifest.flavor == "onnx":
-        from cloche.runtimes.worker.onnx_session import load_session
+        from cloche.runtimes.worker.onnx_graph import load_graph
 
-        return load_session(folder / manifest.entry, manifest)
+        return load_graph(folder / manifest.entry, manifest)
     model = open_entry(folder, manifest.entry)
     if manifest.flavor == "python":
-        model = start(model, Bundle(folder))
+        model = start(model, Bundle(folder, unpickle))
     return predict_of(model, manifest)
 
 
@@ -62,6 +63,9 @@ def predict_of(model: Any, manifest: Manifest) -> Predict:
         raise ValueError(f"a model that takes a {manifest.takes} needs a frame contract, and the manifest has none")
     from cloche.runtimes.worker.frames import FrameBuilder
 
+    if manifest.takes == "array":
+        # publishing has proved that it answers arrays as it does frames; said again at each call, it is noise
+        warnings.filterwarnings("ignore", message="X does not have valid feature names")
     builder = FrameBuilder(manifest.columns)
     build = builder.frame if manifest.takes == "frame" else builder.array
     return lambda rows, infos: ask(build(rows), infos)

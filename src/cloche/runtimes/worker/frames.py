@@ -16,6 +16,8 @@ from cloche.runtimes.worker.manifest import Column
 
 __all__ = ["FrameBuilder", "FrameError", "build_array", "build_frame", "describe_frame", "rows_to_json"]
 
+_NUMBERS = {float, int, type(None)}
+
 Row = Mapping[str, Any]
 """A JSON object: the value of each column; null and absent mean missing."""
 
@@ -33,6 +35,8 @@ class FrameBuilder:
         dtypes = {None if column.dtype == "category" else dtype_of(column.dtype) for column in columns}
         only = dtypes.pop() if len(dtypes) == 1 else None
         self._only = only if isinstance(only, np.dtype) else None
+        rounded = any(column.float32 for column in columns)
+        self._all_floats = self._only is not None and self._only.kind == "f" and not rounded
 
     def frame(self, rows: Sequence[Row]) -> Any:
         """Return the rows as a DataFrame.
@@ -56,6 +60,10 @@ class FrameBuilder:
 
         if self._only is None:
             return self.frame(rows).to_numpy()
+        if self._all_floats:
+            values = [row.get(name) for row in rows for name in self._names]
+            if set(map(type, values)) <= _NUMBERS:
+                return np.array(values, dtype=np.float64).reshape(-1, len(self._names)).astype(self._only, copy=False)
         return np.column_stack(self._arrays(rows)) if len(rows) else np.empty((0, len(self._names)), self._only)
 
     def _arrays(self, rows: Sequence[Row]) -> list[Any]:

@@ -178,6 +178,11 @@ def test_an_unseen_category_is_missing_and_a_seen_one_keeps_its_code() -> None:
     assert found.dtype == frame["c"].dtype
 
 
+def test_true_is_not_the_category_1() -> None:
+    columns = columns_of(describe_frame(pd.DataFrame({"c": pd.Categorical([1, 2])})))
+    assert build_frame([{"c": True}, {"c": 1}, {"c": 1.0}], columns)["c"].cat.codes.tolist() == [-1, 0, 0]
+
+
 def test_times_of_any_offset_mean_the_same_moment() -> None:
     naive = columns_of(describe_frame(pd.DataFrame({"t": pd.to_datetime(["2026-01-01"])})))
     paris = columns_of(describe_frame(pd.DataFrame({"t": pd.to_datetime(["2026-01-01"]).tz_localize("Europe/Paris")})))

@@ -1,0 +1,41 @@
+"""What the tests of whole servers share: one server that nobody breaks, and the figures for EVIDENCE.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import shop
+from serving import Server, publish
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of `area`, `pricing` and `obedient`. Tests leave it as they found it; records add up."""
+    home = tmp_path_factory.mktemp("shop") / ".cloche"
+    publish(home, shop.area, "area", [{"width": 1.5, "height": 2.0}])
+    publish(home, shop.Pricing, "pricing", [{"vehicle": "car", "age": 3.0}, {"vehicle": "tank", "age": 1.0}])
+    publish(home, shop.Obedient, "obedient", [shop.OBEDIENT], golden="schema")
+    with Server(home) as running:
+        yield running
+
+
+@pytest.fixture
+def evidence(request: pytest.FixtureRequest) -> Callable[[str, str, str], None]:
+    """Return a function that notes a claim, how often it was tried, and what came out, for EVIDENCE.md."""
+    file = os.environ.get("CLOCHE_EVIDENCE")
+
+    def note(claim: str, count: str, figure: str) -> None:
+        if file:
+            entry = {"claim": claim, "count": count, "figure": figure, "test": request.node.nodeid.partition("[")[0]}
+            with Path(file).open("a", encoding="utf-8") as evidence:
+                evidence.write(json.dumps(entry) + "\n")
+
+    return note

@@ -1,0 +1,148 @@
+"""The log from a shell: on records that lie in the sink, and on what a server has just acknowledged."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import uuid
+
+import pytest
+from shell import CLOCHE, fill_log
+
+from cloche.cli.log.filters import MOMENT
+from cloche.testing import make_record
+from cloche.values import Personal
+
+AT = 1_767_225_600_000_000  # 2026-01-01
+
+
+@pytest.fixture
+def records(home):
+    made = [make_record(number, model="toy" if number % 2 else "other") for number in range(40)]
+    failed = make_record(50, Personal(subject="ada", failure="Traceback …\nValueError: no", printed="hm\x1b[2J\n"))
+    fill_log(home, [*made, failed])
+    return made
+
+
+def test_query_shows_the_newest_first(run, records):
+    lines = run("log", "query", "--limit", 3).stdout.splitlines()
+    assert lines[0].split()[:3] == ["time", "id", "model"]
+    assert [line.split()[0][-8:] for line in lines[1:]] == [".000050Z", ".000039Z", ".000038Z"]
+    assert "There may be more" in run("log", "query", "--limit", 3).stderr
+
+
+def test_query_for_programs_is_what_export_writes(run, records, folder):
+    queried = run("log", "query", "--json", "--limit", 100).stdout.splitlines()
+    assert run("log", "export", "--out", "all.jsonl").exit_code == 0
+    assert (folder / "all.jsonl").read_text().splitlines() == queried[::-1]
+    assert run("log", "export", "--out", "-").stdout.splitlines() == queried[::-1]
+    assert len(queried) == 41
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        (["--model", "toy"], 21),
+        (["--model", "nothing"], 0),
+        (["--version", "2.0.0"], 0),
+        (["--subject", "subject-7"], 1),
+        (["--since", "2026-01-01T00:00:00.000030Z"], 11),
+        (["--until", "2026-01-01T01:00:00.000030+01:00"], 30),
+        (["--since", "1h"], 0),
+        (["--failed"], 1),
+        (["--outcome", "refused"], 0),
+        (["--model", "toy", "--since", "2026-01-01T00:00:00.000030Z", "--until", "2026-01-01T00:00:00.000033Z"], 1),
+    ],
+)
+def test_filters(run, records, options, count):
+    queried = run("log", "query", "--json", "--limit", 100, *options)
+    assert len(queried.stdout.splitlines()) == count
+    assert len(run("log", "export", "--out", "-", *options).stdout.splitlines()) == count
+
+
+def test_one_by_its_id_or_that_of_a_row(run, records):
+    wanted = str(uuid.UUID(bytes=records[7].id))
+    for name in (wanted, f"{wanted}.0"):
+        assert json.loads(run("log", "query", "--id", name, "--json").stdout)["id"] == wanted
+        assert json.loads(run("log", "show", name, "--json").stdout)["input"] == {"number": 7}
+    assert "subject-7" in run("log", "show", wanted).stdout
+    assert run("log", "query", "--id", wanted, "--model", "toy").exit_code == 2
+
+
+def test_show_has_the_traceback_and_can_not_drive_the_terminal(run, records):
+    failed = json.loads(run("log", "query", "--failed", "--json").stdout)
+    shown = run("log", "show", failed["id"]).stdout
+    assert "ValueError: no" in shown
+    assert "\x1b" not in shown
+    assert failed["printed"] == "hm\x1b[2J\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"), [("yesterday", "3d"), ("2026-01-01", "no time zone"), ("2026-01-01T00:00:00", "no time zone")]
+)
+def test_a_time_that_means_nothing_is_refused(run, home, typed, said):
+    result = run("log", "query", "--since", typed)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_moments():
+    assert MOMENT.convert("2026-01-01T00:00:00.000001Z", None, None) == AT + 1
+    assert MOMENT.convert("2026-01-01T02:00:00+02:00", None, None) == AT
+    assert abs(MOMENT.convert("2h", None, None) - (time.time_ns() // 1000 - 7_200_000_000)) < 1_000_000
+
+
+def test_nothing_in_the_log_says_where_it_looked(run, home):
+    result = run("log", "query")
+    assert result.exit_code == 0
+    assert str(home.log) in result.stderr
+    assert not home.log.exists()
+
+
+def test_export_leaves_no_half_file(run, records, folder):
+    assert run("log", "export", "--out", folder / "nowhere" / "all.jsonl").exit_code == 2
+    assert run("log", "export", "--out", folder).exit_code == 2
+    assert run("log", "export").exit_code == 2
+
+
+def test_a_pipe_that_is_closed_early_is_no_error(home, folder):
+    fill_log(home, [make_record(number) for number in range(2_000)])  # more than a pipe holds
+    script = f"{' '.join(CLOCHE)} log export --out - | head -1"
+    done = subprocess.run(script, shell=True, cwd=folder, capture_output=True, text=True)
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
+def test_verify_is_content_with_a_sound_log(run, records):
+    result = run("log", "verify")
+    assert result.exit_code == 0
+    assert "41" in result.stdout
+    assert json.loads(run("log", "verify", "--json").stdout)["ok"] is True
+
+
+def test_verify_names_a_damaged_record(run, home):
+    damaged = make_record(1, personal_digest=bytes(32))
+    fill_log(home, [make_record(0), damaged])
+    result = run("log", "verify")
+    assert result.exit_code == 1
+    assert f"Damaged: {uuid.UUID(bytes=damaged.id)}" in result.stdout
+
+
+def test_a_log_that_is_no_database_is_said(run, home):
+    home.log.parent.mkdir()
+    home.log.write_bytes(b"no database at all" * 100)
+    assert run("log", "query").exit_code == 1
+    assert "is damaged" in run("log", "query").stderr
+    verified = run("log", "verify")
+    assert verified.exit_code == 1
+    assert "Fault: " in verified.stdout
+
+
+def test_what_was_just_acknowledged_is_seen(served):
+    answer = json.loads(
+        served.run("predict", "delays", "carrier=UA", "distance=3", "--subject", "eve", "--json").stdout
+    )
+    record = json.loads(served.run("log", "show", answer["id"], "--json").stdout)
+    assert (record["subject"], record["output"], record["outcome"]) == ("eve", 12.5, "ok")
+    assert json.loads(served.run("log", "query", "--subject", "eve", "--json").stdout) == record
