@@ -2,7 +2,7 @@
 
     ClocheError
     ├── CallError        a caller's mistake: nothing was asked of the model
-    │   ├── InvalidJson · NestedTooDeep · BodyTooLarge · InvalidHeader
+    │   ├── InvalidJson · NestedTooDeep · BodyTooLarge · InvalidHeader · InvalidHttp · HeadTooLarge
     │   ├── UnknownModel · UnknownVersion
     │   ├── UnknownPath · MethodNotAllowed · UnknownHost
     │   ├── SchemaMismatch
@@ -83,6 +83,14 @@ class BodyTooLarge(CallError):
 
 class InvalidHeader(CallError):
     """The header {header} is not valid: {reason}."""
+
+
+class InvalidHttp(CallError):
+    """This is not a request as HTTP/1.1 has it. Check its method, its headers and its length."""
+
+
+class HeadTooLarge(CallError):
+    """The address and the headers are larger than {limit} bytes."""
 
 
 class UnknownModel(CallError):

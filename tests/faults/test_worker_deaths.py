@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,11 @@ from cloche.runtimes.worker.wire import Channel
 from cloche.values import CallContext
 
 CONTEXT = CallContext(id="c1", now_us=0)
+
+
+def predicting(call: int) -> dict[str, Any]:
+    """Return the header of a message with one call of one row."""
+    return {"op": "predict", "calls": [{"call": call, "rows": 1, "many": False}]}
 
 
 @pytest.fixture
@@ -57,7 +63,7 @@ def test_a_death_is_seen_on_every_connection_within_100_ms(
     moment = tmp_path / "moment"
     worker = run(f"import time; open({str(moment)!r}, 'w').write(repr(time.monotonic()))\n    {body}")
     asked, idle = Channel(worker.connect()), Channel(worker.connect())
-    asked.send({"op": "predict", "call": 1, "rows": 1, "many": False}, b"[{}]")
+    asked.send(predicting(1), b"[{}]")
     assert asked.receive() is None
     assert idle.receive() is None
     assert time.monotonic() - float(moment.read_text()) < 0.1

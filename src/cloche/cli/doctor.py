@@ -181,7 +181,7 @@ def _settings(place: Place, settings: Settings) -> list[tuple[str, object, str]]
         for part in setting.path:
             value = getattr(value, part)
         secret = setting.name in SECRETS and value is not None
-        rows.append((setting.name, value, origins[setting.name]))
+        rows.append((setting.name, "***" if secret else value, origins[setting.name]))
     return rows
 
 

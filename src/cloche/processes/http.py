@@ -6,10 +6,52 @@ import contextlib
 from collections.abc import Iterator
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from cloche.errors import CallError, HeadTooLarge, InvalidHttp
 from cloche.settings import Settings
+from cloche.web.problems import TITLES, problem
 
 KEEP_ALIVE_S = 75
+MOST_HEAD_BYTES = 64 * 1024
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol, with a bound on what comes before a body, and with problems for what is not HTTP."""
+
+    _in_head = False
+    _head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came, unless the headers never end."""
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MOST_HEAD_BYTES:
+                self._refuse(HeadTooLarge(limit=MOST_HEAD_BYTES))
+
+    def on_message_begin(self) -> None:
+        """Begin to count."""
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Count no more."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser does not take."""
+        del msg
+        self._refuse(InvalidHttp())
+
+    def _refuse(self, error: CallError) -> None:
+        self._in_head = False
+        status, headers, body = problem(error)
+        headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+        lines = [f"HTTP/1.1 {status} {TITLES[status]}".encode(), *(name + b": " + said for name, said in headers)]
+        self.transport.write(b"\r\n".join([*lines, b"", body]))
+        self.transport.close()
 
 
 class HttpServer(uvicorn.Server):
@@ -25,7 +67,7 @@ def http_server(app: object, settings: Settings) -> HttpServer:
     """Return a server for an ASGI application."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http="httptools",
+        http=HttpProtocol,
         ws="none",
         lifespan="off",
         access_log=False,

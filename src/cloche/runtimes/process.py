@@ -107,6 +107,26 @@ def send_connection(control: socket.socket) -> socket.socket:
     return ours
 
 
+def read_reply(reply: dict[str, Any], body: bytes, inference: str) -> Prediction:
+    """Return what a worker answered to one call.
+
+    Args:
+        reply: what its message says of the call.
+        body: the call's share of the message's body.
+        inference: the id of the call, for messages.
+
+    Raises:
+        ModelFailed, InvalidOutput: it could not; with `private` for the author.
+    """
+    if reply["ok"]:
+        refusals = {int(row): msgspec.Raw(msgspec.json.encode(said)) for row, said in reply["refusals"].items()}
+        return Prediction(outputs=body, refusals=refusals, printed=reply["printed"])
+    private = {name: reply.get(name) for name in ("traceback", "printed", "row", "reason")}
+    if reply["error"] == "invalid_output":
+        raise InvalidOutput(id=inference, reason=reply["reason"], private=private)
+    raise ModelFailed(id=inference, private=private)
+
+
 class WorkerProcess:
     """One worker and a blocking client of it. Used in a `with` statement, it is stopped at the end."""
 
@@ -188,8 +208,7 @@ class WorkerProcess:
             DeadlineExceeded: no answer in time. The worker goes on with the call.
         """
         self._number += 1
-        call: dict[str, Any] = {"op": "predict", "call": self._number, "rows": rows, "many": many}
-        call["context"] = msgspec.to_builtins(context)
+        call = {"call": self._number, "rows": rows, "many": many, "context": msgspec.to_builtins(context)}
         try:
             header, body = self._ask(call, rows_json, timeout_s)
         except TimeoutError:
@@ -200,13 +219,7 @@ class WorkerProcess:
                 "printed": "",
             }
             raise WorkerCrashed(model=self._names.name, version=self._names.version, private=private) from None
-        if header["ok"]:
-            refusals = {int(row): msgspec.Raw(msgspec.json.encode(said)) for row, said in header["refusals"].items()}
-            return Prediction(outputs=body, refusals=refusals, printed=header["printed"])
-        private = {name: header.get(name) for name in ("traceback", "printed", "row", "reason")}
-        if header["error"] == "invalid_output":
-            raise InvalidOutput(id=context.id, reason=header["reason"], private=private)
-        raise ModelFailed(id=context.id, private=private)
+        return read_reply(header, body, context.id)
 
     def _ask(self, call: dict[str, Any], body: bytes, timeout_s: float) -> wire.Message:
         """Send a call and return its answer, dropping late answers to earlier ones."""
@@ -214,14 +227,15 @@ class WorkerProcess:
         if self._calls is None:
             self._calls = wire.Channel(self.connect())
         self._calls.sock.settimeout(timeout_s)
-        self._calls.send(call, body)
+        self._calls.send({"op": "predict", "calls": [call]}, body)
         while True:
             self._calls.sock.settimeout(max(0.001, deadline - time.monotonic()))
             message = self._calls.receive()
             if message is None:
                 raise BrokenPipeError
-            if message[0].get("call") == call["call"]:
-                return message
+            (reply,) = message[0]["calls"]
+            if reply["call"] == call["call"]:
+                return reply, message[1]
 
     def describe(self, timeout_s: float = 60.0) -> Environment:
         """Return interpreter, platform, and the distributions whose modules the model has imported so far.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 from collections import deque
 from typing import Any, Protocol, cast
@@ -12,20 +13,23 @@ import msgspec
 from cloche.errors import (
     DeadlineExceeded,
     DoesNotLoad,
-    InvalidOutput,
-    ModelFailed,
     Overloaded,
     ServingError,
     WorkerCrashed,
     WorkerUnavailable,
 )
 from cloche.runtimes.pool import Subscriber, WorkerSpec
+from cloche.runtimes.process import read_reply
 from cloche.runtimes.runtime import State
 from cloche.runtimes.worker import wire
-from cloche.values import Ask, Prediction
+from cloche.values import Ask, CallContext, Prediction
 
-SMOOTHING = 0.1
-"""Weight of the newest call in the running mean of the service time."""
+SMOOTHING = 0.2
+"""Weight of the newest batch in the running mean of the time a row takes."""
+
+BATCH_ROWS = 64
+BATCH_S = 0.01
+"""How long a batch of several calls may take, by that mean: what gains nothing from company is asked alone."""
 
 
 class Workers(Protocol):
@@ -45,10 +49,10 @@ class Workers(Protocol):
 
 
 class WorkerRuntime:
-    """Sends calls to the version's worker, one at a time, in the order they came.
+    """Sends calls to the version's worker in the order they came; those that waited meanwhile go together.
 
     A worker is never given up for a caller's deadline: the call is abandoned, and its late answer dropped. It is given
-    up when one call keeps it busy for longer than `hang_after_s`.
+    up when one batch keeps it busy for longer than `hang_after_s`.
     """
 
     def __init__(self, spec: WorkerSpec, workers: Workers, hang_after_s: float) -> None:
@@ -58,10 +62,13 @@ class WorkerRuntime:
         self._hang_after_s = hang_after_s
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Call] = deque()
-        self._busy: _Call | None = None
+        self._rows_queued = 0
+        self._busy: list[_Call] = []
+        self._watch: asyncio.TimerHandle | None = None
+        self._sent_at = 0.0
+        self._row_s = 0.0
         self._connection: _Connection | None = None
-        self._service_s = 0.0
-        self._numbers = 0
+        self._numbers = itertools.count(1)
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._dialing: set[asyncio.Task[None]] = set()
         workers.want(spec, self)
@@ -73,48 +80,64 @@ class WorkerRuntime:
         if self._connection is None:
             raise WorkerUnavailable(model=self._spec.model, version=self._spec.version)
         self._admit(deadline)
-        self._numbers += 1
-        call = _Call(self._numbers, ask, self._loop)
+        call = _Call(next(self._numbers), ask, self._loop)
         timer = self._loop.call_at(deadline, call.expire)
         self._queue.append(call)
+        self._rows_queued += ask.rows
         self._send_next()
         try:
-            header, body = await call.answer
+            reply, body = await call.answer
         finally:
             timer.cancel()
-            call.abandoned = True
-        return _prediction(header, body, ask)
+            call.answer.cancel()
+        return read_reply(reply, body, ask.context.id)
 
     def _admit(self, deadline: float) -> None:
         """Refuse at once what could only be answered too late."""
-        ahead = len(self._queue) + (self._busy is not None)
-        if ahead and self._loop.time() + ahead * self._service_s > deadline:
+        if self._rows_queued and self._loop.time() + self._rows_queued * self._row_s > deadline:
             raise Overloaded(model=self._spec.model, version=self._spec.version)
 
     def _send_next(self) -> None:
-        while self._busy is None and self._connection is not None and self._queue:
+        if self._busy or self._connection is None:
+            return
+        self._busy = self._next_batch()
+        if self._busy:
+            self._sent_at = self._loop.time()
+            self._watch = self._loop.call_later(self._hang_after_s, self._workers.hung, self._spec.digest)
+            self._connection.send(self._busy)
+
+    def _next_batch(self) -> list[_Call]:
+        """Take what waits: at least one call, and more where they are quick together."""
+        limit = min(BATCH_ROWS, BATCH_S / self._row_s) if self._row_s else 1
+        batch: list[_Call] = []
+        rows = 0
+        while self._queue and (not batch or rows + self._queue[0].ask.rows <= limit):
             call = self._queue.popleft()
-            if not call.abandoned and not call.answer.done():
-                self._busy = call
-                call.sent_at = self._loop.time()
-                call.watch = self._loop.call_later(self._hang_after_s, self._hung, call)
-                self._connection.send(call)
+            self._rows_queued -= call.ask.rows
+            if not call.answer.done():
+                batch.append(call)
+                rows += call.ask.rows
+        return batch
 
     def received(self, header: dict[str, Any], body: bytes) -> None:
-        """Take an answer from the worker. One to a call that was abandoned is dropped."""
-        call = self._busy
-        if call is None or header.get("call") != call.number:
+        """Take the answers to a batch. Those of callers who went away are dropped."""
+        replies = header.get("calls")
+        if not self._busy or not replies or replies[0]["call"] != self._busy[0].number:
             return
-        self._busy = None
-        call.watch.cancel()
-        taken_s = self._loop.time() - call.sent_at
-        self._service_s += SMOOTHING * (taken_s - self._service_s) if self._service_s else taken_s
-        call.finish((header, body))
+        batch, self._busy = self._busy, []
+        self._unwatch()
+        row_s = (self._loop.time() - self._sent_at) / sum(call.ask.rows for call in batch)
+        self._row_s += SMOOTHING * (row_s - self._row_s) if self._row_s else row_s
+        start = 0
+        for call, reply in zip(batch, replies, strict=True):
+            call.finish(reply, body[start : start + reply["size"]])
+            start += reply["size"]
         self._send_next()
 
-    def _hung(self, call: _Call) -> None:
-        if self._busy is call:
-            self._workers.hung(self._spec.digest)
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
 
     # ── connections ──
 
@@ -145,12 +168,13 @@ class WorkerRuntime:
         if self.state == "ready":
             self.state = "starting"
         names = {"model": self._spec.model, "version": self._spec.version}
-        call, self._busy = self._busy, None
-        if call is not None:
-            call.watch.cancel()
+        self._unwatch()
+        batch, self._busy = self._busy, []
+        for call in batch:
             call.fail(WorkerCrashed(**names))
-        while self._queue:
-            self._queue.popleft().fail(WorkerUnavailable(**names))
+        waiting, self._queue, self._rows_queued = self._queue, deque(), 0
+        for call in waiting:
+            call.fail(WorkerUnavailable(**names))
 
     def failed(self, digest: str, traceback: str) -> None:
         """Learn that the worker can't load its version."""
@@ -165,11 +189,8 @@ class WorkerRuntime:
 
     async def close(self) -> None:
         """Let the calls in flight end, then let go of the worker."""
-        while self._busy is not None or self._queue:
-            last = self._queue[-1] if self._queue else self._busy
-            if last is None:
-                break
-            await asyncio.wait([last.answer])
+        while waiting := [call.answer for call in (*self._busy, *self._queue) if not call.answer.done()]:
+            await asyncio.wait(waiting)
         self.state = "closed"
         if self._connection is not None:
             self._connection.close()
@@ -179,22 +200,35 @@ class WorkerRuntime:
         self._workers.release(self._spec.digest, self)
 
 
+class _Heading(msgspec.Struct, frozen=True):
+    """What a message says of one call."""
+
+    call: int
+    rows: int
+    many: bool
+    context: CallContext
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    """The header of a message with calls."""
+
+    op: str
+    calls: list[_Heading]
+
+
 class _Call:
     """One call on its way to the worker and back."""
 
-    __slots__ = ("abandoned", "answer", "ask", "number", "sent_at", "watch")
+    __slots__ = ("answer", "ask", "number")
 
     def __init__(self, number: int, ask: Ask, loop: asyncio.AbstractEventLoop) -> None:
         self.number = number
         self.ask = ask
         self.answer: asyncio.Future[tuple[dict[str, Any], bytes]] = loop.create_future()
-        self.abandoned = False
-        self.sent_at = 0.0
-        self.watch: asyncio.TimerHandle
 
-    def finish(self, answer: tuple[dict[str, Any], bytes]) -> None:
+    def finish(self, reply: dict[str, Any], body: bytes) -> None:
         if not self.answer.done():
-            self.answer.set_result(answer)
+            self.answer.set_result((reply, body))
 
     def fail(self, error: ServingError) -> None:
         if not self.answer.done():
@@ -225,29 +259,14 @@ class _Connection(asyncio.Protocol):
         if not self._closed:
             self._runtime.died()
 
-    def send(self, call: _Call) -> None:
-        ask, context = call.ask, call.ask.context
-        header = {
-            "op": "predict",
-            "call": call.number,
-            "rows": ask.rows,
-            "many": ask.many,
-            "context": msgspec.to_builtins(context),
-        }
+    def send(self, batch: list[_Call]) -> None:
+        asks = [(call.number, call.ask) for call in batch]
+        calls = [_Heading(number, ask.rows, ask.many, ask.context) for number, ask in asks]
+        rows = asks[0][1].payload if len(asks) == 1 else b"[%s]" % b",".join(ask.payload[1:-1] for _, ask in asks)
         if self._transport is not None:
-            self._transport.write(wire.pack(header, ask.payload))
+            self._transport.write(wire.pack(msgspec.json.encode(_Batch("predict", calls)), rows))
 
     def close(self) -> None:
         self._closed = True
         if self._transport is not None:
             self._transport.close()
-
-
-def _prediction(header: dict[str, Any], body: bytes, ask: Ask) -> Prediction:
-    if header.get("ok"):
-        refusals = {int(row): msgspec.Raw(msgspec.json.encode(given)) for row, given in header["refusals"].items()}
-        return Prediction(outputs=body, refusals=refusals, printed=header["printed"])
-    private = {name: header.get(name) for name in ("traceback", "printed", "row")}
-    if header.get("error") == "invalid_output":
-        raise InvalidOutput(id=ask.context.id, reason=header["reason"], private=private)
-    raise ModelFailed(id=ask.context.id, private=private)

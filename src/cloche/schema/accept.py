@@ -14,7 +14,7 @@ from cloche.schema.envelope import Envelope, Heading
 from cloche.schema.faults import Fault, faults_of, listed
 from cloche.schema.meant import ItemList, meant
 from cloche.schema.rows import Beyond, RowTypes, Type
-from cloche.schema.syntax import REFUSALS, may_be_deep, parse
+from cloche.schema.syntax import REFUSALS, may_be_deep, parse, refuse
 
 Row: TypeAlias = msgspec.Struct | dict[str, Any]
 """One row. `msgspec.json.encode` gives its JSON; what was absent stays absent."""
@@ -93,15 +93,15 @@ class Accept:
             SchemaMismatch: the rows do not fit the schema, or what stands around them is no call.
         """
         if self._compiled is None:
-            return self._judge(parse(body))
+            return self._judge(body)
         try:
             call = self._compiled.decode(body)
         except REFUSALS:
-            return self._judge(parse(body))
+            return self._judge(body)
         if self._compiled.is_open:
             _check_rest(body)
         if (call.input is msgspec.UNSET) == (call.inputs is msgspec.UNSET):
-            return self._judge(parse(body))
+            return self._judge(body)
         return call
 
     def numbers(self, rows: Sequence[Row]) -> Numbers | None:
@@ -109,13 +109,20 @@ class Accept:
         take = self._take
         return None if take is None else tuple([take(row) for row in rows])
 
-    def _judge(self, call: object) -> Body:
+    def _judge(self, body: bytes) -> Body:
+        call = parse(body)
         faults = listed(self._faults(call))
         if faults or not isinstance(call, dict):
             raise SchemaMismatch(model=self._names[0], version=self._names[1], faults=faults)
+        try:
+            return Body(**(call | self._conformed(call)))
+        except OverflowError:  # digits enough for a whole number, and too many for a float
+            refuse(body)
+
+    def _conformed(self, call: dict[str, Any]) -> dict[str, Any]:
         if "input" in call:
-            return Body(**{**call, "input": conform(self.schema, call["input"])})
-        return Body(**{**call, "inputs": [conform(self.schema, row) for row in call["inputs"]]})
+            return {"input": conform(self.schema, call["input"])}
+        return {"inputs": [conform(self.schema, row) for row in call["inputs"]]}
 
     def _faults(self, call: object) -> Iterator[Fault]:
         around = list(self._envelope.faults(call))

@@ -18,6 +18,9 @@ def conform(schema: object, value: Any, alone: bool = True) -> Any:
         schema: a JSON Schema, as `meant` returns it.
         value: as it was decoded.
         alone: whether no other schema speaks of the same value, so that fields unknown to this one are to be ignored.
+
+    Raises:
+        OverflowError: a whole number is larger than the float that the schema asks for.
     """
     if not isinstance(schema, dict):
         return value
@@ -47,4 +50,4 @@ def _number(schema: Schema, value: int | float) -> int | float:
     types = types_of(schema)
     if "number" in types:
         return float(value)
-    return int(value) if "integer" in types and float(value).is_integer() else value
+    return int(value) if "integer" in types and value == int(value) else value

@@ -18,9 +18,6 @@ DEEPEST = 100
 _TOKEN = re.compile(rb'("[^"\\]*(?:\\.[^"\\]*)*")|(-?[0-9][0-9.eE+-]*)|-?Infinity|NaN', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F]..)|.)", re.DOTALL)
 """An escape; the group is there where it is half of a surrogate pair without the other."""
-_MOST_DIGITS = 4300
-"""What Python converts between text and integers; longer ones are refused."""
-
 REFUSALS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What a decoder raises when it does not take a text."""
 
@@ -37,7 +34,7 @@ def parse(body: bytes) -> object:
     except RecursionError:
         raise NestedTooDeep(limit=DEEPEST) from None
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        _refuse(body)
+        refuse(body)
     check_depth(value)
     return value
 
@@ -67,7 +64,12 @@ def _children(node: object) -> Iterable[object]:
     return node if isinstance(node, list) else ()
 
 
-def _refuse(body: bytes) -> NoReturn:
+def refuse(body: bytes) -> NoReturn:
+    """Say where and why this text is refused.
+
+    Raises:
+        InvalidJson: always.
+    """
     offset, reason = _flaw(body)
     raise InvalidJson(offset=offset, reason=reason) from None
 
@@ -99,11 +101,5 @@ def _beyond_grammar(body: bytes) -> Iterator[tuple[int, str]]:
             yield from ((token.start() + start, "this is half of a surrogate pair") for start in halves)
         elif not number:
             yield token.start(), "NaN and Infinity are not JSON"
-        elif _is_too_large(number):
+        elif math.isinf(float(number)):
             yield token.start(), "this number is too large"
-
-
-def _is_too_large(number: bytes) -> bool:
-    if number.lstrip(b"-").isdigit():
-        return len(number) > _MOST_DIGITS
-    return math.isinf(float(number))

@@ -55,7 +55,7 @@ class Access:
         Raises:
             Forbidden: the origin is another.
         """
-        if urlsplit(origin.decode("latin-1")).netloc.encode("latin-1") != host:
+        if origin.partition(b"://")[2] != host:
             raise Forbidden(reason="pages of other sites may not call this server")
 
     def _caller(self, authorization: bytes | None) -> str:

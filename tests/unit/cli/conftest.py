@@ -49,13 +49,9 @@ def served(tmp_path_factory):
     made = make_served(tmp_path_factory.mktemp("served"))
     made.publish()
     made.publish("1.1.0", "delays:later")
-    server = made.start()
-    try:
+    with made.start() as server:
         made.wait_ready(1)
         yield made
         server.send_signal(signal.SIGTERM)
         output, _ = server.communicate(timeout=30)
         assert server.returncode == 0, output
-    finally:
-        server.kill()
-        server.communicate()

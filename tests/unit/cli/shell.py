@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -13,8 +14,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import msgspec
+
 from cloche.assembly import open_registry, open_sink
 from cloche.home import Home
+from cloche.log.spool import open_spool
 from cloche.ports import Position
 from cloche.registry.bundle import MANIFEST_FORMAT, Environment, File, Manifest, Provenance
 from cloche.registry.release import Reason
@@ -80,6 +84,18 @@ def fill_log(home, records):
     asyncio.run(fill())
 
 
+def leave_in_spool(home, records):
+    """Leave records as a gateway does that dies before a keeper has shipped them."""
+
+    async def leave():
+        spool = open_spool(home.spool)
+        for record in records:
+            await spool.append(msgspec.msgpack.encode(record))
+        await spool.close()
+
+    asyncio.run(leave())
+
+
 class Served:
     """A home with a server that runs, and commands in processes of their own."""
 
@@ -101,15 +117,18 @@ class Served:
         assert done.returncode == status, done.stdout + done.stderr
         return done
 
+    @contextlib.contextmanager
     def start(self, *options):
-        return subprocess.Popen(
-            [*CLOCHE, "serve", "--port", "0", "--control-port", "0", *options],
-            cwd=self.folder,
-            env=self.environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        """Start a server, and see to it that it has ended afterwards."""
+        command = [*CLOCHE, "serve", "--port", "0", "--control-port", "0", *options]
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(command, cwd=self.folder, env=self.environ, text=True, **streams) as server:
+            try:
+                yield server
+            finally:
+                if server.poll() is None:  # a test has failed: killed, it would leave its gateway and keeper behind
+                    server.terminate()
+                    server.communicate(timeout=60)
 
     def wait_ready(self, models):
         """Wait until the server answers for so many models."""

@@ -8,7 +8,7 @@ import time
 import uuid
 
 import pytest
-from shell import CLOCHE, fill_log
+from shell import CLOCHE, fill_log, leave_in_spool, put_version
 
 from cloche.cli.log.filters import MOMENT
 from cloche.testing import make_record
@@ -137,6 +137,18 @@ def test_a_log_that_is_no_database_is_said(run, home):
     verified = run("log", "verify")
     assert verified.exit_code == 1
     assert "Fault: " in verified.stdout
+
+
+@pytest.mark.parametrize(
+    "command", [["log", "query"], ["log", "show"], ["log", "export", "--out", "-"], ["models", "logs", "toy"]]
+)
+def test_what_was_acknowledged_before_the_server_was_killed_is_seen(run, home, command):
+    put_version(home, "toy", "1.0.0")
+    record = make_record(1, Personal(failure="Traceback …\nValueError: no"))
+    leave_in_spool(home, [record])
+    name = str(uuid.UUID(bytes=record.id))
+    assert name in run(*command, *([name] if command == ["log", "show"] else [])).stdout
+    assert json.loads(run("log", "verify", "--json").stdout)["records"] == 1
 
 
 def test_what_was_just_acknowledged_is_seen(served):

@@ -73,7 +73,6 @@ def busy(shell):
         with subprocess.Popen(command, cwd=shell.folder, env=shell.environ, stdout=-1, stderr=-1) as call:
             wait_for(asked.exists)
             yield server, call
-            server.kill()
 
 
 def test_what_is_in_flight_is_answered_and_kept_before_it_stops(shell, busy):

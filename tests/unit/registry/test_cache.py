@@ -90,6 +90,7 @@ async def test_a_copy_that_was_touched_is_made_anew(registry, copy, damage, path
 
 async def test_a_link_in_the_place_of_a_copy_is_not_followed(registry, copy, tmp_path):
     digest, folder = copy
+    folder.chmod(0o700)
     folder.rename(tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
     assert await registry.fetch("flights", "1.0.0", digest) == folder

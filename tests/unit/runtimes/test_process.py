@@ -18,6 +18,11 @@ from cloche.values import CallContext, Prediction
 CONTEXT = CallContext(id="c1", now_us=1_700_000_000_000_000, subject="ann", parameters={"currency": "EUR"})
 
 
+def predicting(call: int) -> dict[str, Any]:
+    """Return the header of a message with one call of one row."""
+    return {"op": "predict", "calls": [{"call": call, "rows": 1, "many": False}]}
+
+
 def ask(worker: WorkerProcess, *rows: dict[str, Any], many: bool = True, timeout_s: float = 30.0) -> Prediction:
     return worker.predict(json.dumps(rows).encode(), len(rows), many, CONTEXT, timeout_s)
 
@@ -280,15 +285,15 @@ def test_connections_are_served_in_turn(run: Any) -> None:
     worker = run("class M:\n def predict_one(self, row): return row['x']")
     hungry, modest = Channel(worker.connect()), Channel(worker.connect())
     for number in range(50):
-        hungry.send({"op": "predict", "call": number, "rows": 1, "many": False}, b'[{"x":1}]')
+        hungry.send(predicting(number), b'[{"x":1}]')
     for number in range(3):
-        modest.send({"op": "predict", "call": number, "rows": 1, "many": False}, b'[{"x":2}]')
+        modest.send(predicting(number), b'[{"x":2}]')
     for _ in range(3):
         assert modest.receive() is not None
     for number in range(50):
         message = hungry.receive()
         assert message is not None
-        assert message[0]["call"] == number
+        assert message[0]["calls"][0]["call"] == number
         assert message[1] == b"[1]"
     hungry.close()
     modest.close()
@@ -303,7 +308,7 @@ def test_a_gateway_that_does_not_read_holds_up_nobody_and_gets_no_further_call(r
     """)
     deaf = Channel(worker.connect())
     for number in range(3):
-        deaf.send({"op": "predict", "call": number, "rows": 1, "many": False}, b"[{}]")
+        deaf.send(predicting(number), b"[{}]")
     earlier = [json.loads(ask(worker, {}, timeout_s=20).outputs)[0][0] for _ in range(3)]
     assert earlier == [2, 3, 4]
     for expected in (1, 5, 6):
@@ -319,11 +324,18 @@ def test_nonsense_does_not_end_the_worker(run: Any) -> None:
     channel.send({"op": "dance", "call": 5})
     refused = channel.receive()
     assert refused is not None
-    assert refused[0] == {"call": 5, "ok": False, "error": "protocol", "reason": "no such op: dance"}
-    channel.send({"op": "predict", "call": 6, "rows": 1}, b"not json")
-    failed = channel.receive()
-    assert failed is not None
-    assert (failed[0]["call"], failed[0]["ok"]) == (6, False)
+    assert refused[0] == {"event": "error", "reason": "no such op: dance"}
+    for header, body in (
+        (predicting(6), b"not json"),
+        ({"op": "predict"}, b"[]"),
+        ({"op": "predict", "calls": 3}, b"[]"),
+        ({"op": "predict", "calls": [{"call": 1}]}, b"[{}]"),
+        (predicting(7), b"[]"),
+    ):
+        channel.send(header, body)
+        refused = channel.receive()
+        assert refused is not None
+        assert refused[0]["event"] == "error"
     channel.send({"op": "ping"})
     assert channel.receive() == ({"event": "pong"}, b"")
     channel.sock.sendall(b"\xff" * 64)
@@ -344,7 +356,7 @@ def test_sigterm_lets_the_call_end(run: Any, tmp_path: Path) -> None:
                 return 1
     """)
     channel = Channel(worker.connect())
-    channel.send({"op": "predict", "call": 1, "rows": 1, "many": False}, b"[{}]")
+    channel.send(predicting(1), b"[{}]")
     started.read_text()
     os.kill(worker.pid, signal.SIGTERM)
     message = channel.receive()
@@ -372,7 +384,7 @@ def test_an_orphan_answers_until_its_last_connection_is_gone(make_bundle: Any) -
     channel = Channel(worker.connect())
     worker._control.close()
     for call in range(3):
-        channel.send({"op": "predict", "call": call, "rows": 1, "many": False}, b"[{}]")
+        channel.send(predicting(call), b"[{}]")
         message = channel.receive()
         assert message is not None
         assert message[1] == b"[1]"

@@ -73,9 +73,11 @@ def faults(body, schema=SIMPLE, **more):
         (b'{"input":{"vehicle":"1e400","age":-1e999}}', 34, "too large"),
         (b'{"input":{"age":' + b"9" * 5000 + b"}}", 16, "too large"),
         (b'{"input":{"vehicle/x":' + b"9" * 5000 + b"}}", 22, "too large"),
+        (b'{"input":{"age":1,"vehicle/x":' + b"9" * 400 + b"}}", 30, "too large"),
         (b'{"input":{"vehicle":"\xff"}}', 21, "UTF-8"),
         ('{"input":{"vehicle":"é"}, "\udcff":1}'.encode(errors="surrogateescape"), 28, "UTF-8"),
         (b"\xff\xfe", 0, "UTF-8"),
+        ('{"é":1 2}'.encode(), 8, "expecting"),
         (b'\xef\xbb\xbf{"input":{"age":1}}', 0, ""),
         (b'{"input":{"vehicle":"\\ud800"}}', 21, "surrogate"),
         (b'{"input":{"vehicle":"\\\\\\ud800"}}', 23, "surrogate"),
@@ -286,6 +288,8 @@ def test_a_ranking_has_a_limit_of_items():
     assert msgspec.json.encode(read.rows[0]) == b'{"items":[{"id":1,"price":2.0},{"id":2}]}'
     found = faults({"input": {"items": [{"id": i} for i in range(4)]}}, schema, each=Items())
     assert [(each["pointer"], each["code"]) for each in found] == [("/input/items", "max_items")]
+    stricter = schema | {"properties": {"items": schema["properties"]["items"] | {"maxItems": 2}}}
+    assert faults({"input": {"items": [{"id": i} for i in range(3)]}}, stricter, each=Items())[0]["code"] == "max_items"
     found = faults({"input": {"items": [{"id": 1, "prise": 2}]}}, schema, each=Items())
     assert found[0]["pointer"] == "/input/items/0/prise"
     with pytest.raises(InvalidSchema, match="no list"):

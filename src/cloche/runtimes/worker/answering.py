@@ -1,10 +1,11 @@
-"""One call in a worker: from JSON rows to JSON outputs, or to a failure that names the row."""
+"""Calls in a worker: from JSON rows to JSON outputs, or to a failure that names the row."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from cloche.model import CallInfo, Refusal
@@ -52,19 +53,85 @@ def answer(predict: Predict, manifest: Manifest, payload: bytes, header: Mapping
         predict: asks the model.
         manifest: how it is asked.
         payload: a JSON array of row objects; for a ranking, with the one call object.
-        header: of the message: `many` (whether the caller sent a list) and `context`.
+        header: what the message says of the call: `many` (whether the caller sent a list) and `context`.
 
     Raises:
         Failed: the model raised, or what it returned is not valid.
     """
+    return _answer_alone(predict, manifest, _case(manifest, json.loads(payload), header))
+
+
+def answer_together(
+    predict: Predict, manifest: Manifest, payload: bytes, headers: Sequence[Mapping[str, Any]]
+) -> list[Answer | Failed]:
+    """Answer calls of any callers in one batch; where the model raises, each alone, so that no call fails for another.
+
+    Args:
+        predict: asks the model.
+        manifest: how it is asked.
+        payload: a JSON array with the rows of all calls; for a ranking, with their call objects.
+        headers: what the message says of each call: as for `answer`, with `rows`.
+
+    Raises:
+        LookupError, TypeError, ValueError: this is no message with calls.
+    """
     rows = json.loads(payload)
+    if len(rows) != sum(header["rows"] for header in headers):
+        raise ValueError(f"{len(rows)} rows came")
+    given = iter(rows)
+    cases = [_case(manifest, list(islice(given, header["rows"])), header) for header in headers]
+    if len(cases) > 1:
+        together = [row for case in cases for row in case.rows]
+        infos = [info for case in cases for info in case.infos]
+        try:
+            items = items_of(predict(together, infos), len(together), scalars=manifest.answers == "number")
+        except BaseException:  # noqa: BLE001, S110  whose fault it is comes out when each is asked alone
+            pass
+        else:
+            shares = iter(items)
+            return [_caught(_finish, manifest, case, list(islice(shares, len(case.rows)))) for case in cases]
+    return [_caught(_answer_alone, predict, manifest, case) for case in cases]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One call as the model is asked: for a ranking, a row per item."""
+
+    rows: list[dict[str, Any]]
+    infos: list[CallInfo]
+    many: bool
+
+
+def _case(manifest: Manifest, given: list[dict[str, Any]], header: Mapping[str, Any]) -> _Case:
     context = header.get("context") or {}
-    if manifest.each is not None:
-        outputs, refusals = _rank(predict, manifest, manifest.each, rows[0], context)
-    else:
+    if manifest.each is None:
         many = bool(header.get("many"))
-        items = _ask(predict, rows, _infos(context, len(rows), many), manifest)
-        outputs, refusals = _split(items, many)
+        return _Case(given, _infos(context, len(given), many), many)
+    rows = flatten(given[0], manifest.each.path)
+    narrow = [column.name for column in manifest.columns or () if column.float32]
+    if narrow and manifest.takes in ("rows", "row"):
+        _narrow(rows, narrow)
+    return _Case(rows, _infos(context, len(rows), many=False), many=False)
+
+
+def _answer_alone(predict: Predict, manifest: Manifest, case: _Case) -> Answer:
+    return _finish(manifest, case, _ask(predict, case.rows, case.infos, manifest))
+
+
+def _caught(step: Callable[..., Answer], *arguments: Any) -> Answer | Failed:
+    try:
+        return step(*arguments)
+    except Failed as failed:
+        return failed
+    except Exception as error:  # noqa: BLE001  whatever went wrong with a call, the worker goes on
+        return Failed("model_failed", type(error).__name__, author_traceback(error))
+
+
+def _finish(manifest: Manifest, case: _Case, items: Sequence[Any]) -> Answer:
+    """Return the items as JSON; of a ranking, in order."""
+    outputs, refusals = _split(items, case.many or manifest.each is not None)
+    if manifest.each is not None:
+        outputs = [_ranked(manifest.each, case.rows, outputs, refusals)]
     encoded = json.dumps(outputs, ensure_ascii=False, separators=(",", ":")).encode()
     if len(encoded) > _LARGEST:
         raise Failed("invalid_output", f"the answer has {len(encoded)} bytes, and {_LARGEST} are the most")
@@ -119,18 +186,10 @@ def _split(items: Sequence[Any], many: bool) -> tuple[list[Any], Refusals]:
     return outputs, refusals
 
 
-def _rank(
-    predict: Predict, manifest: Manifest, each: Each, call: Mapping[str, Any], context: Mapping[str, Any]
-) -> tuple[list[Any], Refusals]:
-    """Answer a ranking: all items in one batch, ordered by their scores. A refusal is of an item."""
-    rows = flatten(call, each.path)
-    narrow = [column.name for column in manifest.columns or () if column.float32]
-    if narrow and manifest.takes in ("rows", "row"):
-        _narrow(rows, narrow)
-    items = _ask(predict, rows, _infos(context, len(rows), many=False), manifest)
-    outputs, refusals = _split(items, many=True)
+def _ranked(each: Each, rows: Sequence[Mapping[str, Any]], outputs: Sequence[Any], refusals: Refusals) -> list[Any]:
+    """Return the items in the order of their scores. A refusal is of an item."""
     scores = [None if str(row) in refusals else _score(output, row) for row, output in enumerate(outputs)]
-    return [ranked([row.get(each.item_id) for row in rows], scores, each.item_id, each.order)], refusals
+    return ranked([row.get(each.item_id) for row in rows], scores, each.item_id, each.order)
 
 
 def _narrow(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:

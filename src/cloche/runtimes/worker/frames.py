@@ -63,7 +63,9 @@ class FrameBuilder:
         if self._all_floats:
             values = [row.get(name) for row in rows for name in self._names]
             if set(map(type, values)) <= _NUMBERS:
-                return np.array(values, dtype=np.float64).reshape(-1, len(self._names)).astype(self._only, copy=False)
+                table = np.array(values, dtype=np.float64).reshape(-1, len(self._names))
+                with np.errstate(over="ignore"):
+                    return table.astype(self._only, copy=False)
         return np.column_stack(self._arrays(rows)) if len(rows) else np.empty((0, len(self._names)), self._only)
 
     def _arrays(self, rows: Sequence[Row]) -> list[Any]:

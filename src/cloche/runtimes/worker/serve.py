@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from cloche.runtimes.worker.answering import Failed, answer
+from cloche.runtimes.worker.answering import Answer, Failed, answer_together
 from cloche.runtimes.worker.flavors import Predict, load_predict
 from cloche.runtimes.worker.manifest import Manifest, read_manifest
 from cloche.runtimes.worker.printed import Printed
@@ -193,28 +193,28 @@ class Server:
     def _reply(self, header: dict[str, Any], body: bytes) -> bytes:
         operation = header.get("op")
         if operation == "predict":
-            return self._predict_reply(header, body)
+            try:
+                return self._predict_reply(header, body)
+            except (LookupError, TypeError, ValueError) as error:
+                return pack({"event": "error", "reason": f"this is no call: {error}"})
         if operation == "ping":
             return pack({"event": "pong"})
-        return pack(
-            {"call": header.get("call"), "ok": False, "error": "protocol", "reason": f"no such op: {operation}"}
-        )
+        return pack({"event": "error", "reason": f"no such op: {operation}"})
 
     def _predict_reply(self, header: dict[str, Any], body: bytes) -> bytes:
-        call = header.get("call")
         began = time.perf_counter()
         self._printed.begin()
-        outputs = b""
-        try:
-            found = answer(self._predict, self._manifest, body, header)
-            reply: dict[str, Any] = {"ok": True, "refusals": found.refusals}
-            outputs = found.outputs
-        except Failed as failed:
-            reply = {"ok": False, **failed.header()}
-        except Exception as error:  # noqa: BLE001  whatever went wrong with a call, the worker goes on
-            reply = {"ok": False, **Failed("model_failed", type(error).__name__, author_traceback(error)).header()}
-        seconds = time.perf_counter() - began
-        return pack({"call": call, "printed": self._printed.end(), "seconds": seconds} | reply, outputs)
+        found = answer_together(self._predict, self._manifest, body, header["calls"])
+        printed = self._printed.end()
+        replies: list[dict[str, Any]] = []
+        for call, one in zip(header["calls"], found, strict=True):
+            reply: dict[str, Any] = {"call": call["call"], "printed": "" if replies else printed}
+            if isinstance(one, Failed):
+                replies.append(reply | {"ok": False, "size": 0} | one.header())
+            else:
+                replies.append(reply | {"ok": True, "size": len(one.outputs), "refusals": one.refusals})
+        outputs = b"".join(one.outputs for one in found if isinstance(one, Answer))
+        return pack({"calls": replies, "seconds": time.perf_counter() - began}, outputs)
 
     def _obey(self) -> None:
         """Do what the host says on the control socket; the end of the host is not the end of the worker."""

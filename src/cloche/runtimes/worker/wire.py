@@ -31,13 +31,13 @@ class ProtocolError(Exception):
     """The other side does not speak this protocol: the connection is of no more use."""
 
 
-def pack(header: Mapping[str, Any], body: bytes = b"") -> bytes:
-    """Return the message as bytes.
+def pack(header: Mapping[str, Any] | bytes, body: bytes = b"") -> bytes:
+    """Return the message as bytes; the header may be JSON text already.
 
     Raises:
         ProtocolError: it is larger than `LIMIT`.
     """
-    head = json.dumps(header, separators=(",", ":")).encode()
+    head = header if isinstance(header, bytes) else json.dumps(header, separators=(",", ":")).encode()
     if len(head) + len(body) > LIMIT:
         raise ProtocolError(f"a message of {len(head) + len(body)} bytes is larger than {LIMIT}")
     return b"".join((_LENGTHS.pack(len(head), len(body)), head, body))

@@ -1,0 +1,185 @@
+"""Calls of many callers to one real worker: each gets its own answer, whatever happens to the others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloche.errors import DeadlineExceeded, ModelFailed, Overloaded, ServingError, WorkerCrashed, WorkerUnavailable
+from cloche.runtimes.pool import WorkerPool, WorkerSpec
+from cloche.runtimes.remote import WorkerRuntime
+from cloche.values import Ask, CallContext, Prediction
+
+from .conftest import MakeBundle
+
+Start = Callable[..., Awaitable[WorkerRuntime]]
+
+MODEL = """
+import time
+from cloche import Model, Refusal
+
+class M(Model):
+    def predict(self, rows):
+        self.largest = max(len(rows), getattr(self, "largest", 0))
+        return [self.one(row) for row in rows]
+
+    def one(self, row):
+        time.sleep(row.get("sleep", 0))
+        if row.get("fail"):
+            raise ValueError(f"row {row['n']}")
+        if row.get("refuse"):
+            return Refusal("no", f"not {row['n']}")
+        return self.largest if row.get("ask") else row["n"]
+"""
+
+
+@pytest.fixture
+async def start(make_bundle: MakeBundle, tmp_path: Path) -> AsyncIterator[Start]:
+    pool = WorkerPool()
+
+    async def begin(code: str = MODEL, hang_after_s: float = 30.0, **fields: Any) -> WorkerRuntime:
+        bundle = make_bundle(code, **fields)
+        spec = WorkerSpec("toy", "1.0.0", f"sha256:{bundle.name}", str(bundle), str(tmp_path / "worker.log"))
+        runtime = WorkerRuntime(spec, pool, hang_after_s)
+        await asyncio.wait_for(runtime.wait_ready(), 30)
+        return runtime
+
+    yield begin
+    await pool.stop()
+
+
+async def ask(runtime: WorkerRuntime, *rows: dict[str, Any], many: bool = False, within_s: float = 30) -> Prediction:
+    context = CallContext("id", 0)
+    payload = json.dumps(rows).encode()
+    deadline = asyncio.get_running_loop().time() + within_s
+    return await runtime.predict(Ask(payload, len(rows), many, context, round(within_s * 1000)), deadline)
+
+
+async def test_each_caller_gets_its_own_rows(start: Start) -> None:
+    """Calls of 1 to 5 rows, some refused, some failing, at random moments."""
+    runtime = await start()
+    chance = random.Random(11)
+    calls = 20_000 if os.environ.get("CLOCHE_PROVE") else 1_500
+
+    async def call(number: int) -> None:
+        await asyncio.sleep(chance.random() * 0.5)
+        rows = [{"n": f"{number}.{row}"} for row in range(chance.randint(1, 5))]
+        fate = chance.choice(["answer"] * 8 + ["refuse", "fail"])
+        if fate != "answer":
+            rows[-1][fate] = True
+        if fate == "fail":
+            with pytest.raises(ModelFailed) as failed:
+                await ask(runtime, *rows, many=True)
+            assert f"row {rows[-1]['n']}" in failed.value.private["traceback"]
+            return
+        prediction = await ask(runtime, *rows, many=True)
+        answers = json.loads(prediction.outputs)
+        if fate == "refuse":
+            assert json.loads(bytes(prediction.refusals[len(rows) - 1]))["message"] == f"not {rows[-1]['n']}"
+            assert answers.pop() is None
+            rows.pop()
+        assert answers == [row["n"] for row in rows]
+
+    await asyncio.gather(*map(call, range(calls)))
+    largest = json.loads((await ask(runtime, {"n": "", "ask": True})).outputs)
+    assert largest[0] > 5, "nothing was ever batched"
+
+
+async def test_rankings_go_together_and_come_apart(start: Start) -> None:
+    model = "class M:\n def predict(self, rows): return [row['score'] + row['plus'] for row in rows]"
+    runtime = await start(model, each={"path": "/items", "item_id": "sku"})
+
+    async def rank(number: int) -> None:
+        items = [{"sku": f"{number}-{item}", "score": item} for item in range(number % 7)]
+        prediction = await ask(runtime, {"plus": number, "items": items})
+        ranked = [{"sku": f"{number}-{item}", "score": item + number} for item in reversed(range(number % 7))]
+        assert json.loads(prediction.outputs) == [ranked]
+
+    await asyncio.gather(*map(rank, range(200)))
+
+
+async def test_what_gains_nothing_from_company_is_asked_alone(start: Start) -> None:
+    runtime = await start()
+    for number in range(6):
+        await ask(runtime, {"n": number, "sleep": 0.02})
+    await asyncio.gather(*(ask(runtime, {"n": number, "sleep": 0.02}) for number in range(10)))
+    assert json.loads((await ask(runtime, {"n": 0, "ask": True})).outputs) == [1]
+
+
+async def test_an_abandoned_call_harms_nobody(start: Start) -> None:
+    runtime = await start()
+    late = asyncio.create_task(ask(runtime, {"n": 1, "sleep": 0.2}, within_s=0.02))
+    await asyncio.sleep(0)
+    next_one = asyncio.create_task(ask(runtime, {"n": 2}))
+    with pytest.raises(DeadlineExceeded, match="20 ms"):
+        await late
+    assert json.loads((await next_one).outputs) == [2]
+    cancelled = asyncio.create_task(ask(runtime, {"n": 3, "sleep": 0.1}))
+    await asyncio.sleep(0.01)
+    cancelled.cancel()
+    assert json.loads((await ask(runtime, {"n": 4})).outputs) == [4]
+
+
+async def test_work_that_would_come_too_late_is_refused_at_once(start: Start) -> None:
+    runtime = await start()
+    for number in range(4):
+        await ask(runtime, {"n": number, "sleep": 0.05})
+    waiting = [asyncio.create_task(ask(runtime, {"n": number, "sleep": 0.05})) for number in range(10)]
+    await asyncio.sleep(0)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(Overloaded):
+        await ask(runtime, {"n": 99}, within_s=0.1)
+    assert asyncio.get_running_loop().time() - began < 0.04
+    await asyncio.gather(*waiting)
+
+
+async def test_a_crash_ends_what_was_in_flight_and_the_next_worker_answers(start: Start) -> None:
+    runtime = await start(
+        "import os\nclass M:\n def predict_one(self, row): return os._exit(3) if row['n'] else os.getpid()"
+    )
+    first = json.loads((await ask(runtime, {"n": 0})).outputs)
+    calls = [asyncio.create_task(ask(runtime, {"n": 1})) for _ in range(3)]
+    ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(error) for error in ended} <= {WorkerCrashed, WorkerUnavailable}
+    assert WorkerCrashed in {type(error) for error in ended}
+    assert runtime.state == "starting"
+    second = await retried(runtime, {"n": 0})
+    assert second != first
+
+
+async def test_a_hung_worker_is_replaced_and_its_stack_is_kept(start: Start, tmp_path: Path) -> None:
+    runtime = await start(MODEL, hang_after_s=0.3)
+    with pytest.raises(WorkerCrashed):
+        await ask(runtime, {"n": 1, "sleep": 600})
+    assert await retried(runtime, {"n": 2}) == [2]
+    assert "in one" in (tmp_path / "worker.log").read_text()
+
+
+async def test_a_slow_start_is_not_a_hang(start: Start) -> None:
+    runtime = await start("import time; time.sleep(0.5)\n" + MODEL, hang_after_s=0.2)
+    assert json.loads((await ask(runtime, {"n": 1})).outputs) == [1]
+
+
+async def test_a_killed_worker_is_noticed_without_a_call(start: Start) -> None:
+    runtime = await start("import os\nclass M:\n def predict_one(self, row): return os.getpid()")
+    (pid,) = json.loads((await ask(runtime, {})).outputs)
+    os.kill(pid, signal.SIGKILL)
+    assert await retried(runtime, {}) != [pid]
+
+
+async def retried(runtime: WorkerRuntime, row: dict[str, Any]) -> Any:
+    """Ask until a worker answers, for at most five seconds."""
+    async with asyncio.timeout(5):
+        while True:
+            try:
+                return json.loads((await ask(runtime, row)).outputs)
+            except ServingError:
+                await asyncio.sleep(0.01)
