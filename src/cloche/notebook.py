@@ -109,7 +109,7 @@ def publish(  # noqa: PLR0913  one call says all there is to say about a version
         description=description,
         message=message,
     )
-    published = publish_draft(draft, open_registry(place), _silent if quiet else _say)
+    published = publish_draft(draft, open_registry(place), _silent if quiet else _say_step)
     if not quiet:
         _say("\n".join(summary(published)))
     return published
@@ -160,6 +160,10 @@ def _each(path: str | None, item_id: str | None, order: Literal["desc", "asc"], 
 def _say(text: str) -> None:
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def _say_step(step: str) -> None:
+    _say(f"… {step}")
 
 
 def _silent(_: str) -> None:

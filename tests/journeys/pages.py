@@ -14,14 +14,13 @@ show what Ada sees in FOLDER, with a server on the default ports.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +29,7 @@ from urllib.parse import urlsplit
 from serving import command_of, environ, kill, until
 
 FOLDER = "/home/ada/models"
+PORTS = {"url": 8000, "control_url": 8002}
 ADA = {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "LOGNAME": "Ada",
@@ -46,8 +46,8 @@ PROGRESS = re.compile(r"^… .*\n", re.M)
 """What is only said where something takes longer than a second."""
 
 ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-TIME = r"\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d\d:\d\d:\d\d\b"
-TOKEN = re.compile(rf"(…)|({ID})|({TIME})|([ \t]+)")
+TIME = r"\d{4}-\d\d-\d\dT[\d:.]+Z|\d\d:\d\d:\d\d"
+TOKEN = re.compile(f"(…|{ID}|{TIME})")
 
 SESSION = """
 import json, sys, traceback
@@ -57,7 +57,7 @@ for line in sys.stdin:
         print("\\0well")
     except Exception:
         traceback.print_exc()
-        print("\\0failed")
+        print("\\0badly")
 """
 
 
@@ -83,29 +83,167 @@ def commands(text: str) -> list[tuple[str, str]]:
 
 
 class Expected:
-    """What a page says is printed, as a pattern."""
+    """What a page says is printed; `known` are ids on pages with those that were printed in their places."""
 
     def __init__(self, text: str, known: dict[str, str]) -> None:
         self._known = known
         self._ids: list[str] = []
-        self._pattern = "".join(
-            r"(?:.*\n)*?" if line == "…" else TOKEN.sub(self._token, re.escape(line)) + r"\n" for line in _lines(text)
-        )
+        self._pattern = "".join(map(self._line, _lines(text)))
 
     def ids(self, printed: str) -> dict[str, str] | None:
-        """The ids on the page with those that are printed in their places; None where something else is printed."""
+        """The ids that are new here; None where something else is printed."""
         found = re.fullmatch(self._pattern, "".join(f"{line}\n" for line in _lines(printed)))
         return None if found is None else dict(zip(self._ids, found.groups(), strict=True))
 
-    def _token(self, match: re.Match[str]) -> str:
-        gap, id, time, _ = match.groups()
-        if id in self._known or id in self._ids:
-            return self._known.get(id, ID)
-        if id:
-            self._ids.append(id)
-            return f"({ID})"
-        return ".*?" if gap else f"(?:{TIME})" if time else " "
+    def _line(self, line: str) -> str:
+        if line == "…":
+            return r"(?:.*\n)*?"
+        pieces = TOKEN.split(line)
+        pieces[::2] = map(re.escape, pieces[::2])
+        pieces[1::2] = map(self._token, pieces[1::2])
+        return "".join(pieces) + r"\n"
+
+    def _token(self, token: str) -> str:
+        if token == "…":
+            return ".*?"
+        if not re.fullmatch(ID, token):
+            return f"(?:{TIME})"
+        if token in self._known or token in self._ids:
+            return self._known.get(token, ID)
+        self._ids.append(token)
+        return f"({ID})"
 
 
 def _lines(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
+
+
+class Reader:
+    """Does all that pages show, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._run_folder = folder / ".cloche" / "run"
+        self._environ = environ(**ADA)
+        self._ids: dict[str, str] = {}
+        self._found: dict[str, Any] = {}
+        self._server: subprocess.Popen[bytes] | None = None
+        self._session: subprocess.Popen[str] | None = None
+
+    def follow(self, page: str) -> None:
+        for block in blocks(page):
+            if block.title:
+                (self._folder / block.title).write_text(block.text)
+            elif block.language == "python":
+                self._compare(block.text, block.output, *self._python(block.text))
+            elif block.language == "console":
+                for command, output in commands(block.text):
+                    if "cloche serve" in command:
+                        self._serve(command, output)
+                    else:
+                        self._compare(command, output or None, *self._shell(command))
+
+    # ── what a page shows ──
+
+    def _python(self, text: str) -> tuple[str, bool]:
+        if self._session is None:
+            self._session = self._start([sys.executable, "-u", "-c", SESSION], stdin=subprocess.PIPE, text=True)
+        assert self._session.stdin
+        assert self._session.stdout
+        print(json.dumps(text), file=self._session.stdin, flush=True)
+        printed = ""
+        for line in self._session.stdout:
+            if line.startswith("\0"):
+                return printed, line == "\0well\n"
+            printed += line
+        raise AssertionError(f"the session ends in\n{text}\n{printed}")
+
+    def _shell(self, command: str) -> tuple[str, bool]:
+        process = self._start(["bash", "-c", self._real(command)], text=True)
+        printed, _ = process.communicate(timeout=60)
+        return printed, process.returncode == 0
+
+    def _serve(self, command: str, expected: str) -> None:
+        """Start a server, and wait until it has said as much as is expected, or has ended."""
+        with self._log.open("wb") as log:
+            self._server = self._start(["bash", "-c", f"exec env {command}"], stdout=log, start_new_session=True)
+        lines = expected.count("\n")
+        until(lambda: self._ended or self._log.read_text().count("\n") >= lines)
+        if not self._ended:
+            self._found = json.loads((self._run_folder / "server.json").read_bytes())
+        said = "".join(self._log.read_text().splitlines(keepends=True)[:lines])
+        self._compare(command, expected, said, not self._ended)
+
+    def _start(self, command: list[str], **options: Any) -> subprocess.Popen[Any]:
+        places = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "cwd": self._folder, "env": self._environ}
+        return subprocess.Popen(command, **places | options)
+
+    # ── comparing ──
+
+    def _compare(self, asked: str, expected: str | None, printed: str, well: bool) -> None:
+        shown = PROGRESS.sub("", self._as_on_page(printed))
+        assert well or re.search(r"^(Error|Traceback)\b", expected or "", re.M), f"{asked}\nfails:\n{shown}"
+        if expected is not None:
+            ids = Expected(expected, self._ids).ids(shown)
+            assert ids is not None, f"{asked}\nshould print:\n{expected}\nbut prints:\n{shown}"
+            self._ids |= ids
+        if not self._ended:
+            until(self._is_settled)
+
+    def _real(self, command: str) -> str:
+        """Return a command with what is really there in the place of what the page shows."""
+        for shown, real in (*self._ids.items(), *self._names()):
+            command = command.replace(shown, real)
+        return command
+
+    def _as_on_page(self, printed: str) -> str:
+        for shown, real in self._names():
+            printed = printed.replace(real, shown)
+        return printed
+
+    def _names(self) -> Iterator[tuple[str, str]]:
+        yield FOLDER, str(self._folder)
+        for name, port in PORTS.items():
+            if name in self._found:
+                real = urlsplit(self._found[name]).port
+                yield from ((f"{host}:{port}", f"{host}:{real}") for host in ("127.0.0.1", "localhost"))
+
+    # ── the server ──
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "server.log"
+
+    @property
+    def _ended(self) -> bool:
+        return self._server is None or self._server.poll() is not None
+
+    def _is_settled(self) -> bool:
+        """Tell whether the newest release is in force, and every worker is ready."""
+        releases = sorted((self._folder / ".cloche" / "registry" / "releases").glob("*.json"))
+        if releases and f"release {int(releases[-1].stem)} is in force" not in self._log.read_text():
+            return False
+        connection = http.client.HTTPConnection(urlsplit(self._found["url"]).netloc, timeout=30)
+        connection.request("GET", "/ready")
+        state = json.loads(connection.getresponse().read())
+        connection.close()
+        waits = [line for line in state["waiting_for"] if not line.startswith("a first model")]
+        return not waits and not [line for line in state["notices"] if "its worker is" in line]
+
+    def close(self) -> None:
+        """End all that was begun; a server that still runs must end well."""
+        if self._session is not None:
+            self._session.communicate()
+        if not self._ended:
+            os.kill(self._found["pid"], signal.SIGTERM)
+            assert self._server is not None
+            assert self._server.wait(60) == 0, self._log.read_text()
+        kill(*self._left_over())
+
+    def _left_over(self) -> Iterator[int]:
+        """Yield the processes that outlived their supervisor."""
+        for kind in ("gateway", "keeper"):
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                pid = int((self._run_folder / f"{kind}.lock").read_text())
+                if any(word.endswith(kind) for word in command_of(pid)):
+                    yield pid

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 import shop
 from serving import Answer, Server, cli, run
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cloudpickle
 import pytest
+
 import shop
 from serving import CLOCHE, Server, environ, publish
 

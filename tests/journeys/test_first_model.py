@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 import shop
 from serving import CLOCHE, Server, cli, environ, publish, until
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
 import shop
 from serving import Answer, Server, cli, publish, run
 

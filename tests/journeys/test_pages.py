@@ -9,17 +9,17 @@ from types import SimpleNamespace
 
 import jsonschema_rs
 import pytest
-import shop
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
-from serving import Answer, Caller, Server, cli, publish
 from starlette.routing import Route
 
+import shop
 from cloche.gateway import Gateway
 from cloche.settings import Settings
 from cloche.web.app import gateway_app
 from cloche.web.control import keeper_app
 from cloche.web.predict import address_of
+from serving import Answer, Caller, Server, cli, publish
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
 DOORS = ("/predict", "/models/{model}/predict", "/models/{model}/versions/{version}/predict")

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
+
 import shop
 from serving import Answer, Server, cli, publish
-from sklearn.linear_model import LinearRegression
 
 NUMBERS = [f"n{place}" for place in range(30)]
 PRODUCTS = 200
@@ -42,7 +43,9 @@ def model() -> LinearRegression:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, model: LinearRegression) -> Path:
     home = tmp_path_factory.mktemp("ranking") / ".cloche"
-    publish(home, model, "ranking", [call(5) for _ in range(4)], each="/items", item_id="product_id", max_items=PRODUCTS)
+    publish(
+        home, model, "ranking", [call(5) for _ in range(4)], each="/items", item_id="product_id", max_items=PRODUCTS
+    )
     publish(home, shop.stock, "by-stock", [{"items": [{"sku": "a", "stock": 3}]}], each="/items", item_id="sku")
     return home
 
@@ -72,7 +75,9 @@ def test_the_products_come_back_in_the_order_of_their_scores(server: Server, mod
     frame = pd.DataFrame(asked["items"]).assign(age=asked["age"])[["age", *NUMBERS]]
     scores = dict(zip((item["product_id"] for item in asked["items"]), model.predict(frame), strict=True))
     assert [item["product_id"] for item in ranked] == sorted(scores, key=scores.__getitem__, reverse=True)
-    assert [item["score"] for item in ranked] == pytest.approx(sorted(scores.values(), reverse=True), rel=1e-4, abs=1e-5)
+    assert [item["score"] for item in ranked] == pytest.approx(
+        sorted(scores.values(), reverse=True), rel=1e-4, abs=1e-5
+    )
 
 
 def test_it_is_one_inference_and_small(server: Server, evidence) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 import shop
 from serving import Caller, Server, cli, publish, run
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+from collections.abc import Callable
 
 import click
 
@@ -52,13 +54,13 @@ def serve(
     settings = place.settings(flags)
     live = wait_for(place.registry().releases.live())
     supervisor = Supervisor(place.home, settings)
-    _say(place, settings, supervisor.open(), live)
+    server = supervisor.open()
     start_logging()
-    wait_for(_run(supervisor))
-    click.echo("Stopped.")
+    wait_for(_run(supervisor, lambda: _greet(place, settings, server, live)))
+    _say("Stopped.")
 
 
-async def _run(supervisor: Supervisor) -> None:
+async def _run(supervisor: Supervisor, greet: Callable[[], None]) -> None:
     stopping = asyncio.Event()
 
     def stop(number: signal.Signals) -> None:
@@ -66,15 +68,22 @@ async def _run(supervisor: Supervisor) -> None:
             supervisor.kill()
             os._exit(128 + signal.SIGINT)
         if not stopping.is_set():
-            click.echo("\nStopping: the calls in flight are answered and kept. Ctrl-C again ends at once.", err=True)
-        stopping.set()
+            stopping.set()
+            _say("\nStopping: the calls in flight are answered and kept. Ctrl-C again ends at once.")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    greet()
     await supervisor.run(stopping)
 
 
-def _say(place: Place, settings: Settings, server: ServerFile, live: Live) -> None:
+def _say(text: str) -> None:
+    """Say how it ends; a reader who has left keeps nobody from stopping."""
+    with contextlib.suppress(OSError):
+        click.echo(text, err=True)
+
+
+def _greet(place: Place, settings: Settings, server: ServerFile, live: Live) -> None:
     click.echo(f"home     {place.home.path}  ({place.why})")
     click.echo(f"calls    {server.url}  (its pages: {server.url}/docs)")
     click.echo(f"control  {server.control_url}")

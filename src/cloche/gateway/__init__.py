@@ -47,19 +47,19 @@ class Gateway:
         try:
             choice = watch.lap(choose(self.loaded, request))
             case = watch.lap(validate(choice))
+            dossier = watch.lap(enrich(case, self._clock, watch.started_ns))
+            try:
+                predicted = watch.lap(await predict(dossier, self._clock))
+                decision = watch.lap(decide(predicted))
+                timings = watch.timings
+                await record(decision, timings, self._journal)
+            except ServingError as error:
+                await self._fail(dossier, error, watch)
+                raise
         except CallError as error:
             self.tally.refuse(request.model if request.model in self.loaded.models else "", error.code)
             raise
-        dossier = watch.lap(enrich(case, self._clock, watch.started_ns))
-        try:
-            predicted = watch.lap(await predict(dossier, self._clock))
-            decision = watch.lap(decide(predicted))
-            timings = watch.timings
-            await record(decision, timings, self._journal)
-        except ServingError as error:
-            await self._fail(dossier, error, watch)
-            raise
-        self.tally.answered(dossier.case.choice, decision.outcome, predicted.answered_by, watch.total_s)
+        self.tally.answered(choice, decision.outcome, predicted.answered_by, watch.total_s)
         return Reply(decision.answer, timings, watch.since_lap_us)
 
     async def _fail(self, dossier: Dossier, error: ServingError, watch: Stopwatch) -> None:

@@ -18,7 +18,7 @@ from typing import IO, Any, Self
 
 import msgspec
 
-from cloche.errors import DeadlineExceeded, DoesNotLoad, InvalidOutput, ModelFailed, WorkerCrashed
+from cloche.errors import DeadlineExceeded, DoesNotLoad, InvalidOutput, ModelFailed, SchemaMismatch, WorkerCrashed
 from cloche.registry.bundle import Environment
 from cloche.runtimes.worker import wire
 from cloche.values import CallContext, Prediction
@@ -107,20 +107,25 @@ def send_connection(control: socket.socket) -> socket.socket:
     return ours
 
 
-def read_reply(reply: dict[str, Any], body: bytes, inference: str) -> Prediction:
+def read_reply(reply: dict[str, Any], body: bytes, inference: str, names: tuple[str, str]) -> Prediction:
     """Return what a worker answered to one call.
 
     Args:
         reply: what its message says of the call.
         body: the call's share of the message's body.
         inference: the id of the call, for messages.
+        names: model and version, for messages.
 
     Raises:
+        SchemaMismatch: a value fits the schema, and not the column that it is for: a date too early for its dtype.
         ModelFailed, InvalidOutput: it could not; with `private` for the author.
     """
     if reply["ok"]:
         refusals = {int(row): msgspec.Raw(msgspec.json.encode(said)) for row, said in reply["refusals"].items()}
         return Prediction(outputs=body, refusals=refusals, printed=reply["printed"])
+    if reply["error"] == "invalid_input":
+        fault = {"pointer": "", "code": "out_of_range", "message": reply["reason"]}
+        raise SchemaMismatch(model=names[0], version=names[1], faults=[fault])
     private = {name: reply.get(name) for name in ("traceback", "printed", "row", "reason")}
     if reply["error"] == "invalid_output":
         raise InvalidOutput(id=inference, reason=reply["reason"], private=private)
@@ -219,7 +224,7 @@ class WorkerProcess:
                 "printed": "",
             }
             raise WorkerCrashed(model=self._names.name, version=self._names.version, private=private) from None
-        return read_reply(header, body, context.id)
+        return read_reply(header, body, context.id, (self._names.name, self._names.version))
 
     def _ask(self, call: dict[str, Any], body: bytes, timeout_s: float) -> wire.Message:
         """Send a call and return its answer, dropping late answers to earlier ones."""

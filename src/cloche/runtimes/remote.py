@@ -90,7 +90,7 @@ class WorkerRuntime:
         finally:
             timer.cancel()
             call.answer.cancel()
-        return read_reply(reply, body, ask.context.id)
+        return read_reply(reply, body, ask.context.id, (self._spec.model, self._spec.version))
 
     def _admit(self, deadline: float) -> None:
         """Refuse at once what could only be answered too late."""

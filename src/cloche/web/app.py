@@ -138,7 +138,7 @@ class _Pages:
             for model in self._gateway.loaded.models.values()
             for loaded in model.versions.values()
         ]
-        return json_response(openapi.document(described, cloche.__version__))
+        return json_response(openapi.document(described, cloche.__version__, secured=self._secured))
 
     async def docs(self, request: HttpRequest) -> Response:
         base = _base(request)

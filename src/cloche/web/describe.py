@@ -51,7 +51,7 @@ def for_openapi(live: LoadedModel, loaded: LoadedVersion) -> Described:
         model=live.name,
         version=manifest.version,
         default=loaded is live.default,
-        input_schema=manifest.input_schema,
+        input_schema=loaded.accept.schema,
         output_schema=manifest.output_schema,
         each=manifest.each,
         description=manifest.description,

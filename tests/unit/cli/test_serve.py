@@ -99,6 +99,14 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_nobody_behind(shell, busy):
     shell.run("log", "verify")
 
 
+def test_a_server_to_which_nobody_listens_any_more_can_be_stopped(shell):
+    with shell.start() as server:
+        read_until(server, "control")
+        server.stdout.close()
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=20) == 0
+
+
 def test_a_port_that_is_taken_is_said(shell):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -95,6 +95,18 @@ async def test_a_callers_mistake_is_counted_and_not_recorded(
     assert sum(gateway.tally.refused.values()) == 1
 
 
+def unfit(rows: list[Any]) -> Any:
+    raise SchemaMismatch(model="toy", version="1.0.0", faults=[])
+
+
+async def test_a_value_that_fits_no_column_is_the_callers_mistake(gateway: Gateway, journal: Journal) -> None:
+    gateway.loaded = loaded(version("1.0.0", Scripted(unfit)), fallback=(StandIn("constant", constant=1),))
+    with pytest.raises(SchemaMismatch):
+        await gateway.answer(Request("toy", body(input={"age": 1})))
+    assert journal.records == []
+    assert dict(gateway.tally.refused) == {("toy", "schema_mismatch"): 1}
+
+
 async def test_an_unknown_name_makes_no_label(gateway: Gateway) -> None:
     for name in ("a", "b", "../etc"):
         with pytest.raises(UnknownModel):

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from cloche.model import CallInfo, Refusal
+from cloche.runtimes.worker.columns import FrameError
 from cloche.runtimes.worker.flavors import Predict
 from cloche.runtimes.worker.manifest import Each, Manifest
 from cloche.runtimes.worker.outputs import InvalidValue, WrongCount, items_of, to_json_value
@@ -152,6 +153,9 @@ def _ask(predict: Predict, rows: Sequence[Mapping[str, Any]], infos: Sequence[Ca
         return items_of(predict(rows, infos), len(rows), scalars=manifest.answers == "number")
     except WrongCount as wrong:
         raise Failed("model_failed", str(wrong)) from None
+    except FrameError as error:
+        if len(rows) == 1:
+            raise Failed("invalid_input", str(error), row=0) from None
     except Refusal as refusal:
         if len(rows) == 1:
             return [refusal]

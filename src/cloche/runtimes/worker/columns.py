@@ -162,7 +162,10 @@ def _category_builder(column: Column) -> Build:
     codes = {canonical(value): code for code, value in enumerate(stored)}
 
     def build(values: Sequence[Any]) -> Any:
-        found = [-1 if value is None else codes.get(canonical(value), -1) for value in values]
+        try:
+            found = [-1 if value is None else codes.get(canonical(value), -1) for value in values]
+        except ValueError as error:
+            raise FrameError(f"column {column.name!r}: {error}") from None
         return pd.Categorical.from_codes(found, dtype=dtype)
 
     return build

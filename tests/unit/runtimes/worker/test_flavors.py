@@ -21,6 +21,7 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from cloche.errors import SchemaMismatch
 from cloche.model import Bundle
 from cloche.runtimes.process import WorkerProcess
 from cloche.runtimes.worker.flavors import ask_of, load_predict, takes_call_info
@@ -241,3 +242,17 @@ def test_a_worker_needs_no_cloche_in_its_environment(run: Any) -> None:
     unwanted = {"msgspec", "numpy", "pandas", "cloudpickle"}
     assert not unwanted & set(found)
     assert not unwanted & set(worker.describe().distributions)
+
+
+def test_a_value_without_room_in_its_column_is_the_callers_mistake(run: Any) -> None:
+    data = pd.DataFrame({"day": pd.to_datetime(["2026-01-01", "2026-01-02"]).astype("datetime64[ns]")})
+    worker = run(
+        "class M:\n def predict(self, frame): return [1] * len(frame)", takes="frame", frame=describe_frame(data)
+    )
+    assert ask(worker, [{"day": "2026-01-01T00:00:00Z"}]) == [1]
+    for day in ("1500-01-01T00:00:00Z", "0000-01-01T00:00:00Z"):
+        with pytest.raises(SchemaMismatch) as refused:
+            ask(worker, [{"day": "2026-01-01T00:00:00Z"}, {"day": day}])
+        (fault,) = refused.value.faults
+        assert "row 1" in fault["message"]
+        assert "'day'" in fault["message"]
