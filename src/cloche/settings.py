@@ -37,6 +37,9 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Meta(description="Host headers that are answered besides addresses and localhost; `*` answers all."),
     ] = []
     insecure: Annotated[bool, Meta(description="Listen on other hosts without a token.")] = False
+    fast_lane: Annotated[
+        bool, Meta(description="Answer plain calls straight from the HTTP parser, without an ASGI scope in between.")
+    ] = True
     drain_ms: Annotated[
         Milliseconds, Meta(description="How long a stopping gateway waits for calls in flight before it ends them.")
     ] = 10_000

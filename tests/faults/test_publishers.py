@@ -101,13 +101,15 @@ async def whole(registry, name="raced", version="1.0.0"):
 
 
 @pytest.mark.timeout(300)
-async def test_of_publishers_with_different_content_one_wins(tmp_path):
+async def test_of_publishers_with_different_content_one_wins(tmp_path, evidence):
     count = 50 if PROVE else 10
     outcomes = race(tmp_path, [f"a{number}" for number in range(count)])
     assert sorted(found["outcome"] for found in outcomes) == ["exists"] * (count - 1) + ["new"]
     assert {found["free"] for found in outcomes if found["outcome"] == "exists"} == {"1.0.1"}
     (winner,) = (found for found in outcomes if found["outcome"] == "new")
     assert winner["digest"] == await whole(reopen(tmp_path))
+    claim = "of publishers of one version at the same moment one wins, and the others get a clear error"
+    evidence(claim, f"{count} publishers", "1 won, all others were told the next free version")
 
 
 @pytest.mark.timeout(300)
@@ -121,7 +123,7 @@ async def test_of_publishers_with_the_same_content_all_succeed(tmp_path):
 
 
 @pytest.mark.timeout(600)
-async def test_a_publisher_killed_at_any_moment_leaves_nothing_half_visible(tmp_path):
+async def test_a_publisher_killed_at_any_moment_leaves_nothing_half_visible(tmp_path, evidence):
     steps = 60 if PROVE else 8
     takes_s = time_of_one(tmp_path / "unharmed")
     seen = set()
@@ -146,6 +148,7 @@ async def test_a_publisher_killed_at_any_moment_leaves_nothing_half_visible(tmp_
         assert set((await reopen(folder).releases.live()).models) == {"raced"}
     if PROVE:
         assert seen == {0, 1}, "the sweep passes the commit point"
+    evidence("a publisher killed at any moment leaves nothing half visible", f"{steps} kills", "0 half visible")
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "link", "unlink"])

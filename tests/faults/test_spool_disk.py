@@ -42,7 +42,7 @@ def places(tmp_path):
 
 
 @pytest.mark.timeout(900)
-async def test_a_tail_torn_at_any_byte_costs_only_the_record_that_was_being_written(places):
+async def test_a_tail_torn_at_any_byte_costs_only_the_record_that_was_being_written(places, evidence):
     records = [make_record(number) for number in range(3)]
     frame = len(encode(records[2])) + 12
     for missing in range(1, frame, 1 if PROVE else 41):
@@ -52,11 +52,13 @@ async def test_a_tail_torn_at_any_byte_costs_only_the_record_that_was_being_writ
         state = await place.ship()
         assert await place.ids() == [record.id for record in records[:2]]
         assert (state.torn, state.quarantined) == (1, 0)
+    count = f"{len(range(1, frame, 1 if PROVE else 41))} places"
+    evidence("a tail torn at any byte costs only the record that was being written", count, "no other record lost")
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("sealed", [False, True], ids=["last segment", "sealed segment"])
-async def test_a_byte_flipped_anywhere_else_costs_its_record_alone_and_is_set_aside(places, sealed):
+async def test_a_byte_flipped_anywhere_else_costs_its_record_alone_and_is_set_aside(places, sealed, evidence):
     records = [make_record(number) for number in range(6)]
     chance = random.Random(4)
     for _ in range(300 if PROVE else 8):
@@ -72,6 +74,8 @@ async def test_a_byte_flipped_anywhere_else_costs_its_record_alone_and_is_set_as
         state = await place.ship()
         assert len(await place.ids()) == (6 if flipped < HEADER_BYTES else 5)
         assert (state.torn, state.quarantined) == (0, 1)
+    claim = f"a bit flipped in {'a sealed' if sealed else 'the last'} segment costs its record alone, and is set aside"
+    evidence(claim, f"{300 if PROVE else 8} flips", "no other record lost")
 
 
 @pytest.mark.timeout(900)

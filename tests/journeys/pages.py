@@ -73,7 +73,7 @@ class Block(NamedTuple):
 
 def blocks(page: str) -> Iterator[Block]:
     for match in BLOCK.finditer(page):
-        below = BLOCK.match(page, match.end() + 1)
+        below = BLOCK.match(page, match.end())
         yield Block(*match.groups(), below[3] if below and below[1] == "text" else None)
 
 
@@ -167,12 +167,11 @@ class Reader:
         """Start a server, and wait until it has said as much as is expected, or has ended."""
         with self._log.open("wb") as log:
             self._server = self._start(["bash", "-c", f"exec env {command}"], stdout=log, start_new_session=True)
+        until(lambda: self._ended or self._is_found())
         lines = expected.count("\n")
         until(lambda: self._ended or self._log.read_text().count("\n") >= lines)
-        if not self._ended:
-            self._found = json.loads((self._run_folder / "server.json").read_bytes())
-        said = "".join(self._log.read_text().splitlines(keepends=True)[:lines])
-        self._compare(command, expected, said, not self._ended)
+        said = self._log.read_text().splitlines(keepends=True)
+        self._compare(command, expected, "".join(said if self._ended else said[:lines]), not self._ended)
 
     def _start(self, command: list[str], **options: Any) -> subprocess.Popen[Any]:
         places = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "cwd": self._folder, "env": self._environ}
@@ -218,6 +217,12 @@ class Reader:
     def _ended(self) -> bool:
         return self._server is None or self._server.poll() is not None
 
+    def _is_found(self) -> bool:
+        """Tell whether the server has said where it listens."""
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            self._found = json.loads((self._run_folder / "server.json").read_bytes())
+        return self._server is not None and self._found.get("pid") == self._server.pid
+
     def _is_settled(self) -> bool:
         """Tell whether the newest release is in force, and every worker is ready."""
         releases = sorted((self._folder / ".cloche" / "registry" / "releases").glob("*.json"))
@@ -235,8 +240,8 @@ class Reader:
         if self._session is not None:
             self._session.communicate()
         if not self._ended:
-            os.kill(self._found["pid"], signal.SIGTERM)
             assert self._server is not None
+            self._server.send_signal(signal.SIGTERM)
             assert self._server.wait(60) == 0, self._log.read_text()
         kill(*self._left_over())
 

@@ -44,8 +44,8 @@ def settled(server: Server) -> None:
     until(lambda: server.health()["notices"] == [])
 
 
-def record_of(server: Server, id: str) -> dict[str, object]:
-    return json.loads(cli(server.home, "log", "show", id, "--json"))
+def record_of(server: Server, inference: str) -> dict[str, object]:
+    return json.loads(cli(server.home, "log", "show", inference, "--json"))
 
 
 def test_a_late_model_is_stood_in_for_before_the_deadline(server: Server) -> None:

@@ -88,9 +88,9 @@ def test_sigterm_under_load_loses_no_answer(tmp_path: Path, mode: str, evidence)
             each.join()
     assert server.said.rstrip().endswith("Stopped.")
     assert sum((each.statuses for each in load), Counter()).keys() == {200}
-    acknowledged = [id for each in load for id in each.ids]
+    acknowledged = [name for each in load for name in each.ids]
     kept = Counter(json.loads(line)["id"] for line in cli(home, "log", "export", "--out", "-").splitlines())
-    assert [id for id in acknowledged if kept[id] != 1] == []
+    assert [name for name in acknowledged if kept[name] != 1] == []
     assert not list((home / "spool").iterdir()), "all is shipped"
     evidence(
         f"SIGTERM under load, log mode {mode}: every answer is in the log once, and the server ends with status 0",

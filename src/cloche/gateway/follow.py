@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +28,7 @@ POLL_S = 2.0
 RETRY_S = 15.0
 """Pause before a model that did not load is tried again without a new release."""
 
+GLANCE_S = 0.005
 WARM_CASES = 20
 
 
@@ -99,6 +101,13 @@ class Follower:
             except OSError as error:
                 self._stumble(f"the registry can't be read: {error.strerror}")
             await asyncio.sleep(POLL_S)
+
+    async def settled(self, within_s: float) -> None:
+        """Return once everything that is live answers, or is known not to; or once `within_s` seconds are over."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while not (self.started or self.trouble) or any(model.loading for model in self.waiting):
+                    await asyncio.sleep(GLANCE_S)
 
     def _stumble(self, reason: str) -> None:
         if reason != self.trouble:

@@ -13,11 +13,15 @@ import uvloop
 from cloche.assembly import open_gateway
 from cloche.home import Home
 from cloche.processes.boot import Boot, RunLock, read_boot, start_logging
-from cloche.processes.http import http_server
+from cloche.processes.http import HttpProtocol, http_server
+from cloche.processes.lane import lane_protocol
 from cloche.runtimes.link import GatewayEnd
 from cloche.web.app import gateway_app
 from cloche.web.health import Health
 from cloche.web.metrics import GatewayCollector
+
+FIRST_CALLS_WAIT_S = 10.0
+"""How long callers wait in the queue of the socket for the models to be loaded, before they are told that none is."""
 
 
 async def serve(boot: Boot) -> None:
@@ -27,7 +31,9 @@ async def serve(boot: Boot) -> None:
     parts = open_gateway(Home(Path(boot.home)), boot.settings, workers)
     health = Health(parts.follower, parts.spool, workers)
     collector = GatewayCollector(parts.gateway, parts.spool)
-    server = http_server(gateway_app(parts.gateway, health, collector, boot.settings), boot.settings)
+    app = gateway_app(parts.gateway, health, collector, boot.settings)
+    protocol = lane_protocol(app.door) if boot.settings.server.fast_lane else HttpProtocol
+    server = http_server(app, boot.settings, protocol)
 
     def stop() -> None:
         health.stopping = True
@@ -35,6 +41,7 @@ async def serve(boot: Boot) -> None:
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
     following = asyncio.create_task(parts.follower.run())
+    await parts.follower.settled(FIRST_CALLS_WAIT_S)
     gc.collect()
     gc.freeze()
     await server.serve(sockets=[socket.socket(fileno=boot.listen_fd)])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -19,11 +20,14 @@ MOST_HEAD_BYTES = 64 * 1024
 class HttpProtocol(HttpToolsProtocol):
     """Uvicorn's protocol, with a bound on what comes before a body, and with problems for what is not HTTP."""
 
+    _in_message = False
     _in_head = False
     _head_bytes = 0
 
     def data_received(self, data: bytes) -> None:
         """Take what came, unless the headers never end."""
+        if not self._in_message and b"pgrade:" in data:
+            data = _without_offers(data)
         super().data_received(data)
         if self._in_head:
             self._head_bytes += len(data)
@@ -32,13 +36,18 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin to count."""
-        self._in_head, self._head_bytes = True, 0
+        self._in_message, self._in_head, self._head_bytes = True, True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Count no more."""
         self._in_head = False
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Wait for the next."""
+        self._in_message = False
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser does not take."""
@@ -54,6 +63,15 @@ class HttpProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
+def _without_offers(data: bytes) -> bytes:
+    """Decline to change the protocol by not reading the offer: the parser would take the body for the new protocol.
+
+    Java's client offers HTTP/2 with every call.
+    """
+    head, end, body = data.partition(b"\r\n\r\n")
+    return head.replace(b"pgrade:", b"pgrade-Declined:") + end + body
+
+
 class HttpServer(uvicorn.Server):
     """Uvicorn, without its own signal handlers: those end a process by the signal, and ours ends with status 0."""
 
@@ -63,15 +81,16 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def http_server(app: object, settings: Settings) -> HttpServer:
-    """Return a server for an ASGI application."""
+def http_server(app: object, settings: Settings, protocol: Callable[..., HttpProtocol] = HttpProtocol) -> HttpServer:
+    """Return a server for an ASGI application; `protocol` makes what speaks with one connection."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http=HttpProtocol,
+        http=protocol,  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         access_log=False,
         log_config=None,
+        log_level=logging.WARNING,
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,

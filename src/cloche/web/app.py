@@ -37,40 +37,42 @@ def problem_response(error: ClocheError) -> Response:
     return Response(body, status, named)
 
 
-class App:
-    """The ASGI callable: predict addresses go straight to their door, all others through Starlette."""
+class Pages:
+    """The ASGI callable of what is asked less often: lets a request in, and hands it to Starlette."""
 
-    def __init__(self, door: PredictDoor | None, pages: Starlette, access: Access) -> None:
-        self._door = door
-        self._pages = pages
+    def __init__(self, routes: list[BaseRoute], access: Access) -> None:
+        handlers = {404: _unknown, 405: _not_allowed, ClocheError: _known, Exception: _unforeseen}
+        self._starlette = Starlette(routes=routes, exception_handlers=handlers)
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             return
-        address = address_of(scope["path"])
-        if address is not None and self._door is not None:
-            await self._door(address, scope, receive, send)
-            return
+        path = scope["path"]
         try:
-            self._let_in(scope)
+            self._access.check(read_headers(scope["headers"]), needs_token=path not in OPEN)
         except ClocheError as error:
-            locked = scope["path"] == "/docs" and isinstance(error, Unauthorized)
+            locked = path == "/docs" and isinstance(error, Unauthorized)
             await (_locked() if locked else problem_response(error))(scope, receive, send)
             return
-        await self._pages(scope, receive, send)
-
-    def _let_in(self, scope: Scope) -> None:
-        self._access.check(read_headers(scope), needs_token=scope["path"] not in OPEN)
+        await self._starlette(scope, receive, send)
 
 
-def build_pages(routes: list[BaseRoute]) -> Starlette:
-    """Return a Starlette application whose own errors are problems, too."""
-    return Starlette(
-        routes=routes,
-        exception_handlers={404: _unknown, 405: _not_allowed, ClocheError: _known, Exception: _unforeseen},
-    )
+class App(Pages):
+    """The ASGI callable of a gateway: calls go straight to their door."""
+
+    def __init__(self, door: PredictDoor, routes: list[BaseRoute], access: Access) -> None:
+        super().__init__(routes, access)
+        self.door = door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        address = address_of(scope["path"]) if scope["type"] == "http" else None
+        if address is None:
+            await super().__call__(scope, receive, send)
+        else:
+            await self.door(address, scope, receive, send)
 
 
 def gateway_app(gateway: Gateway, health: Health, collector: Collector, settings: Settings) -> App:
@@ -78,7 +80,7 @@ def gateway_app(gateway: Gateway, health: Health, collector: Collector, settings
     access = Access(settings.token, settings.server.allowed_hosts)
     door = PredictDoor(gateway, access, settings.limits.max_body_bytes)
     routes = _gateway_routes(gateway, health, collector, secured=settings.token is not None)
-    return App(door, build_pages(routes), access)
+    return App(door, routes, access)
 
 
 def _gateway_routes(gateway: Gateway, health: Health, collector: Collector, secured: bool) -> list[BaseRoute]:

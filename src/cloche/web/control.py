@@ -13,7 +13,7 @@ from cloche.log.ship import Shipper
 from cloche.settings import Settings
 from cloche.web import metrics
 from cloche.web.access import Access
-from cloche.web.app import App, build_pages, json_response
+from cloche.web.app import Pages, json_response
 from cloche.web.health import HealthState
 
 
@@ -32,9 +32,9 @@ class ShipCollector(Collector):
         yield metrics.gauge("cloche_log_quarantined", "Damaged regions that were set aside.", state.quarantined)
 
 
-def keeper_app(shipper: Shipper, settings: Settings) -> App:
+def keeper_app(shipper: Shipper, settings: Settings) -> Pages:
     """Return the application of a keeper."""
-    return App(None, build_pages(_keeper_routes(shipper)), Access(settings.token, settings.server.allowed_hosts))
+    return Pages(_keeper_routes(shipper), Access(settings.token, settings.server.allowed_hosts))
 
 
 def _keeper_routes(shipper: Shipper) -> list[BaseRoute]:

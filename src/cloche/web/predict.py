@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
@@ -39,6 +39,11 @@ class Address(msgspec.Struct, frozen=True):
 
 Headers = dict[bytes, bytes]
 
+Read = Callable[[Headers], Awaitable[bytes]]
+
+Response = tuple[int, list[Header], bytes]
+"""Status, headers and body."""
+
 _ONCE = (b"host", b"origin", b"authorization", b"cloche-subject", b"cloche-deadline-ms")
 
 
@@ -63,37 +68,60 @@ class PredictDoor:
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, address: Address, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one call."""
+        """Answer one ASGI request."""
+
+        async def read(headers: Headers) -> bytes:
+            return await self._read_body(headers, receive)
+
         try:
-            request = await self._request(address, scope, receive)
+            status, headers, body = await self.answer(address, scope["method"], scope["headers"], read)
+        except Disconnected:
+            return
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def answer(self, address: Address, method: str, given: Sequence[Header], read: Read) -> Response:
+        """Return status, headers and body for one call, whichever way it came in.
+
+        Args:
+            address: what its path names.
+            method: of HTTP.
+            given: its headers, the names in lower case.
+            read: returns the body, once the headers have let the caller in.
+
+        Raises:
+            Disconnected: by `read`.
+        """
+        try:
+            request = await self._request(address, method, given, read)
             reply = await self._gateway.answer(request)
             status, headers, body = 200, [_JSON, (b"server-timing", _server_timing(reply))], _encode(reply.answer)
         except ClocheError as error:
             status, headers, body = problem(error)
         except Disconnected:
-            return
+            raise
         except Exception:  # an unforeseen failure is answered, too, and shows nothing of the server
             logger.exception("a call failed in a way that was not foreseen")
             status, headers, body = unforeseen()
         headers.append((b"content-length", b"%d" % len(body)))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        return status, headers, body
 
-    async def _request(self, address: Address, scope: Scope, receive: Receive) -> Request:
-        headers = read_headers(scope)
+    async def _request(self, address: Address, method: str, given: Sequence[Header], read: Read) -> Request:
+        headers = read_headers(given)
         caller = self._access.check(headers)
-        if scope["method"] != "POST":
+        if method != "POST":
             raise MethodNotAllowed(allow="POST")
         subject = _subject(headers.get(b"cloche-subject"))
         deadline_ms = _deadline(headers.get(b"cloche-deadline-ms"))
-        body = await self._body(headers.get(b"content-length"), receive)
+        body = await read(headers)
         if address.model is None:
             address = _named_in(body)
         assert address.model is not None
         return Request(address.model, body, address.version, subject, deadline_ms, caller)
 
-    async def _body(self, length: bytes | None, receive: Receive) -> bytes:
+    async def _read_body(self, headers: Headers, receive: Receive) -> bytes:
         limit = self._max_body_bytes
+        length = headers.get(b"content-length")
         if length is not None and int(length) > limit:
             raise BodyTooLarge(limit=limit)
         parts: list[bytes] = []
@@ -111,15 +139,15 @@ class PredictDoor:
                 return b"".join(parts)
 
 
-def read_headers(scope: Scope) -> Headers:
+def read_headers(given: Sequence[Header]) -> Headers:
     """Return the headers by their names.
 
     Raises:
         InvalidHeader: one that we act on is there twice, so that nobody can tell which one counts.
     """
-    headers: Headers = dict(scope["headers"])
-    if len(headers) != len(scope["headers"]):
-        names = [name for name, _ in scope["headers"]]
+    headers: Headers = dict(given)
+    if len(headers) != len(given):
+        names = [name for name, _ in given]
         for name in _ONCE:
             if names.count(name) > 1:
                 raise InvalidHeader(header=name.decode().title(), reason="it is there more than once")

@@ -1,0 +1,133 @@
+"""kill -9 of the gateway, of the keeper and of the whole server, under load: what was answered is in the log, once."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import shop
+from serving import PROVE, Caller, Server, cli, kill, publish, until
+
+ROUNDS = 200 if PROVE else 4
+CALLERS = 6
+SEED = 20
+LONGEST_S = 0.25
+"""A kill comes at a random moment this long after the first answers."""
+
+FORGETFUL = (sys.executable, str(Path(__file__).with_name("forgetful_server.py")))
+
+
+class Callers:
+    """Clients that call without a pause, whatever happens to the server, and write down each answer's id."""
+
+    def __init__(self) -> None:
+        self.acknowledged: list[str] = []
+        self.other: Counter[int] = Counter()
+        self.port = 0
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._call, args=(number,)) for number in range(CALLERS)]
+
+    def _call(self, number: int) -> None:
+        while not self._over.is_set():
+            try:
+                with Caller(self.port, timeout_s=5) as caller:
+                    while not self._over.is_set():
+                        answer = caller.predict("area", {"width": number, "height": 2})
+                        if answer.status == 200:
+                            self.acknowledged.append(answer.json["id"])
+                        else:
+                            self.other[answer.status] += 1
+            except (OSError, http.client.HTTPException):
+                self._over.wait(0.005)
+
+    def wait_for_more(self) -> None:
+        """Return once calls are answered again."""
+        before = len(self.acknowledged)
+        until(lambda: len(self.acknowledged) > before + CALLERS, 60)
+
+    def __enter__(self) -> Callers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    home = tmp_path / ".cloche"
+    publish(home, shop.area, "area", [{"width": 1.5, "height": 2.0}])
+    (tmp_path / "cloche.toml").write_text("[log]\nsegment_bytes = 100000\n")
+    return home
+
+
+def lost_and_repeated(home: Path, acknowledged: list[str]) -> tuple[list[str], list[str]]:
+    """Return the answers that are not in the log once it has settled, and the records that are there more than once."""
+    exported = home.parent / "all.jsonl"
+    cli(home, "log", "export", "--out", str(exported))
+    kept = Counter(json.loads(line)["id"] for line in exported.read_text().splitlines())
+    return [name for name in acknowledged if not kept[name]], [name for name, count in kept.items() if count > 1]
+
+
+@pytest.mark.timeout(3 * 3600)
+def test_every_answer_is_in_the_log_once_whatever_was_killed(home: Path, evidence) -> None:
+    chance, kills = random.Random(SEED), Counter()
+    with Callers() as callers:
+        for number in range(ROUNDS):
+            server = Server(home, "--log-mode", "os" if number % 2 else "disk")
+            callers.port = server.port
+            try:
+                for victim in chance.sample(["gateway", "keeper"], 2):
+                    callers.wait_for_more()
+                    time.sleep(chance.uniform(0, LONGEST_S))
+                    kill(getattr(server, victim))
+                    kills[victim] += 1
+                callers.wait_for_more()
+                time.sleep(chance.uniform(0, LONGEST_S))
+            finally:
+                server.kill()
+            kills["server"] += 1
+    with Server(home):
+        pass
+    assert lost_and_repeated(home, callers.acknowledged) == ([], [])
+    report = json.loads(cli(home, "log", "verify", "--json"))
+    assert report["ok"], report
+    assert set(callers.other) <= {503}, "an answer that is none says to come again"
+    assert not list((home / "spool").iterdir())
+    for victim, count in kills.items():
+        evidence(
+            f"kill -9 of the {victim}: every inference that was answered is in the log exactly once",
+            f"{count} kills at random moments (seed {SEED}), {len(callers.acknowledged):,} answers",
+            f"0 lost, 0 repeated, {report['records']:,} records",
+        )
+
+
+@pytest.mark.timeout(900)
+def test_a_gateway_that_answers_before_it_writes_is_found_out(home: Path, evidence) -> None:
+    chance, killed, lost = random.Random(SEED), 0, []
+    with Callers() as callers:
+        while not lost and killed < 60:
+            server = Server(home, command=FORGETFUL)
+            callers.port = server.port
+            try:
+                callers.wait_for_more()
+                time.sleep(chance.uniform(0, LONGEST_S))
+            finally:
+                server.kill()
+            killed += 1
+            lost, _ = lost_and_repeated(home, list(callers.acknowledged))
+    assert lost, "a gateway that answers before it writes was not found out"
+    evidence(
+        "the same check on a gateway that answers before it writes", f"{killed} kills", f"{len(lost)} lost: found out"
+    )

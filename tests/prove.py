@@ -1,0 +1,112 @@
+"""`make prove`: runs every test that counts with the count that was promised, and writes EVIDENCE.md.
+
+A test notes what it showed with the fixture `evidence`: a claim, how often it was tried, and what came out.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "EVIDENCE.md"
+SEED = 2026
+MARKS = ("CLOCHE_PROVE", "PROVE,", "evidence")
+"""What stands in a file whose tests count."""
+
+PREFACE = """# Evidence
+
+What `make prove` found when it ran last. A figure stands here only where the test beside it passed; `make test` runs
+the same tests with smaller counts.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tests and write the page; return the status of the run."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="cloche-prove-") as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", f"--junitxml={report}", "-o", "junit_family=xunit1"]
+        command += [f"--hypothesis-seed={SEED}", "-n", str(os.cpu_count() or 1), "--dist", "worksteal", *map(str, counted_files()), *arguments]
+        status = subprocess.run(command, cwd=ROOT, env=os.environ | {"CLOCHE_PROVE": "1"}, check=False).returncode
+        if not report.exists():
+            return status
+        cases = list(ElementTree.parse(report).iter("testcase"))
+    PAGE.write_text(page(cases, time.monotonic() - began), encoding="utf-8")
+    sys.stdout.write(f"{PAGE.relative_to(ROOT)} written\n")
+    return status
+
+
+def counted_files() -> Iterator[Path]:
+    """Yield the test files whose counts grow, or that have something to show."""
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        if any(mark in text for mark in MARKS):
+            yield path.relative_to(ROOT)
+
+
+def page(cases: list[ElementTree.Element], took_s: float) -> str:
+    """Return EVIDENCE.md."""
+    kinds = ("failure", "error", "skipped")
+    found = {kind: [case for case in cases if case.find(kind) is not None] for kind in kinds}
+    bad = {id(case) for cases_of_kind in found.values() for case in cases_of_kind}
+    facts = {
+        "Date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "Commit": commit(),
+        "Seed": f"{SEED} for Hypothesis; the other seeds are in the tests",
+        "Machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        "Result": f"{len(cases) - len(bad)} tests passed, {len(found['failure'])} failed, {len(found['error'])} had an "
+        f"error, {len(found['skipped'])} were skipped, in {took_s / 60:.0f} minutes",
+    }
+    lines = [PREFACE, *(f"* {name}: {said}" for name, said in facts.items()), ""]
+    lines += ["| claim | tried | came out | test |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for case in cases if id(case) not in bad for row in rows_of(case)]
+    for kind in kinds:
+        lines += [f"\n{kind.title()}: {name_of(case)}" for case in found[kind]]
+    return "\n".join(lines) + "\n"
+
+
+def rows_of(case: ElementTree.Element) -> Iterator[list[str]]:
+    """Yield the rows of the table that a test has noted."""
+    for entry in case.iter("property"):
+        if entry.get("name") == "evidence":
+            claim, count, figure = json.loads(entry.get("value") or "")
+            yield [*(text.replace("|", "\\|") for text in (claim, count, figure)), f"`{name_of(case)}`"]
+
+
+def name_of(case: ElementTree.Element) -> str:
+    """Return a test's file and name, without its parameters."""
+    path = (case.get("classname") or "").replace(".", "/")
+    return f"{path}.py::{(case.get('name') or '').partition('[')[0]}"
+
+
+def commit() -> str:
+    """Return what is checked out, and whether files differ from it."""
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=False)
+    others = [line for line in changed.stdout.splitlines() if not line.endswith(PAGE.name)]
+    return (head.stdout.strip() or "none") + (" with changes that are not committed" if others else "")
+
+
+def processor() -> str:
+    """Return the model of the processor, as the system names it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
