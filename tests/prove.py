@@ -35,8 +35,9 @@ def main(arguments: list[str]) -> int:
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cloche-prove-") as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", f"--junitxml={report}", "-o", "junit_family=xunit1"]
-        command += [f"--hypothesis-seed={SEED}", "-n", str(os.cpu_count() or 1), "--dist", "worksteal", *map(str, counted_files()), *arguments]
+        command = [sys.executable, "-m", "pytest", f"--junitxml={report}"]
+        command += [f"--hypothesis-seed={SEED}", "-n", str(os.cpu_count() or 1), "--dist", "worksteal"]
+        command += [*map(str, counted_files()), *arguments]
         status = subprocess.run(command, cwd=ROOT, env=os.environ | {"CLOCHE_PROVE": "1"}, check=False).returncode
         if not report.exists():
             return status

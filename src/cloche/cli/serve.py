@@ -71,7 +71,7 @@ async def _run(supervisor: Supervisor, greet: Callable[[], None]) -> None:
             stopping.set()
             _say("\nStopping: the calls in flight are answered and kept. Ctrl-C again ends at once.")
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
     greet()
     await supervisor.run(stopping)

@@ -98,7 +98,7 @@ class Supervisor:
         boot = Boot(str(self._home.path), self._settings, listening.fileno(), line)
         passed = [boot.listen_fd] if line is None else [boot.listen_fd, line]
         process = subprocess.Popen(
-            [sys.executable, "-m", module], stdin=subprocess.PIPE, pass_fds=passed, start_new_session=True
+            [sys.executable, "-m", module], stdin=subprocess.PIPE, pass_fds=passed, process_group=0
         )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin:

@@ -45,7 +45,7 @@ def launch(
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """Start a worker process for a bundle, and return it with the control socket to it.
 
-    The process is its own session, so that Ctrl-C does not reach it, and gets none of this process's secrets.
+    The process leads a group of its own, so that Ctrl-C does not reach it, and gets none of this process's secrets.
 
     Args:
         bundle: the folder of the checked copy.
@@ -73,7 +73,7 @@ def launch(
                 stderr=output,
                 cwd=bundle,
                 env=worker_environ(os.environ, threads),
-                start_new_session=True,
+                process_group=0,
             )
         except BaseException:
             ours.close()
