@@ -92,6 +92,11 @@ def chunked(*parts: bytes, path: bytes = b"/models/area/predict") -> bytes:
     return b"POST %s HTTP/1.1\r\n%sTransfer-Encoding: chunked\r\n\r\n%s0\r\n\r\n" % (path, HEAD, chunks)
 
 
+def around_the_lane(request: bytes) -> bytes:
+    """Return the request with a query, which the fast lane of the gateway leaves to the slower way."""
+    return request.replace(b"/predict HTTP/1.1", b"/predict?a=b HTTP/1.1", 1)
+
+
 def check(said: Said | None) -> None:
     """Check what holds for every answer: no failure of ours, a problem where it is an error, nothing shown of us."""
     if said is None:

@@ -42,7 +42,7 @@ ADA = {
 
 BLOCK = re.compile(r"^```(\w+)(?: title=(\S+))?\n(.*?)^```\n", re.M | re.S)
 COMMAND = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.M)
-PROGRESS = re.compile(r"^… .*\n", re.M)
+PROGRESS = re.compile(r"^(?:… .*|Bringing the log up to date …)\n", re.M)
 """What is only said where something takes longer than a second."""
 
 ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -229,9 +229,13 @@ class Reader:
         if releases and f"release {int(releases[-1].stem)} is in force" not in self._log.read_text():
             return False
         connection = http.client.HTTPConnection(urlsplit(self._found["url"]).netloc, timeout=30)
-        connection.request("GET", "/ready")
-        state = json.loads(connection.getresponse().read())
-        connection.close()
+        try:
+            connection.request("GET", "/ready")
+            state = json.loads(connection.getresponse().read())
+        except (OSError, http.client.HTTPException):  # a gateway that the page has killed
+            return False
+        finally:
+            connection.close()
         waits = [line for line in state["waiting_for"] if not line.startswith("a first model")]
         return not waits and not [line for line in state["notices"] if "its worker is" in line]
 

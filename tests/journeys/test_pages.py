@@ -32,7 +32,7 @@ ROW = {"width": 2, "height": 5}
 
 def mounted(app: object) -> list[str]:
     """Return the paths that an application was built with."""
-    routes = app._pages.routes
+    routes = app._starlette.routes
     assert all(isinstance(route, Route) for route in routes)
     return [route.path for route in routes]
 

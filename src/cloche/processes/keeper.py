@@ -17,8 +17,11 @@ from cloche.processes.http import http_server
 from cloche.web.control import keeper_app
 
 NICENESS = 10
-"""The keeper gives way to the gateway: its work can wait, a caller can't. It counts only within one session, since Linux
-shares a processor between sessions first; so nothing that the supervisor starts begins a session of its own."""
+"""The keeper gives way to the gateway: its work can wait, a caller can't.
+
+It counts within one session only, since Linux shares a processor between sessions first: so nothing that the supervisor
+starts begins a session of its own.
+"""
 
 
 async def keep(boot: Boot) -> None:
