@@ -63,7 +63,7 @@ MISMATCH = {
     "a missing field": b'{"input": {"width": 2}}',
     "a field too many": b'{"input": {"width": 2, "height": 5, "depth": 1}}',
     "a field misspelled": b'{"input": {"Width": 2, "height": 5}}',
-    "as deep as may be, where a number should be": nested(98),
+    "as deep as may be, where a number should be": nested(99),
     "text for a number": row(b'"2"'),
     "true for a number": row(b"true"),
     "an object for a number": row(b"{}"),
@@ -85,7 +85,7 @@ MISMATCH = {
 BODIES = [
     *((name, post(body), 400, "invalid_json") for name, body in INVALID_JSON.items()),
     *((name, post(body), 422, "schema_mismatch") for name, body in MISMATCH.items()),
-    *((f"nested {depth} deep", post(nested(depth)), 400, "nested_too_deep") for depth in (99, 10_000, 1_000_000)),
+    *((f"nested {depth} deep", post(nested(depth)), 400, "nested_too_deep") for depth in (100, 10_000, 1_000_000)),
     ("nested 10,000 deep in objects", post(b'{"input":' * 10_000), 400, "nested_too_deep"),
     ("nested 10,000 deep without an end", post(row(b"[" * 10_000)), 400, "nested_too_deep"),
 ]

@@ -84,7 +84,9 @@ def _read(draft: Draft, traits: Mapping[str, Any], single_precision: bool) -> Ex
         if wants_frame or draft.takes in ("frame", "array"):
             return _framed_ranking(draft, draft.each, calls, _Features(traits["features"], single_precision))
         plain = [to_json_value(call) for call in calls]
-        return Examples(_flattened(calls, draft.each), plain, None, _schema(draft) or infer_rows(plain))
+        rows = _flattened(calls, draft.each)
+        frame = _single_columns(plain, draft.each) if single_precision else None
+        return Examples(rows, plain, frame, _schema(draft) or infer_rows(plain))
     if _is_frame(given) or _is_array(given):
         return _framed(draft, given[:MAX_CALLS])
     rows = _dicts(given)
@@ -120,6 +122,14 @@ def _framed_ranking(draft: Draft, each: Each, calls: list[dict[str, Any]], wante
         unknown_fields=draft.unknown_fields,
     )
     return Examples(everything[features], plain, Frame([columns[name] for name in features]), schema)
+
+
+def _single_columns(calls: Sequence[dict[str, Any]], each: Each) -> Frame | None:
+    """Return the fields of items that are floats everywhere, for models that take items as they are: dicts."""
+    items = [item for call in calls for item in call[ranking.list_name(each.path)]]
+    names = dict.fromkeys(name for item in items for name in item)
+    floats = [name for name in names if all(type(item.get(name, 0.0)) is float for item in items)]
+    return Frame([Column(name, "float64", "number", float32=True) for name in floats]) if floats else None
 
 
 def _single(column: Column) -> Column:

@@ -130,7 +130,7 @@ def prepare(draft: Draft, progress: Progress = lambda _: None) -> Prepared:
         if found["flavor"] is None:
             raise NotPublishable(kind=found["kind"], reason=found["advice"])
         attempt = _Attempt(draft, found, trial, progress)
-        if draft.each is None or found["flavor"] != "sklearn":
+        if draft.each is None or found["flavor"] == "onnx" or draft.golden == "schema":
             return attempt.run(single_precision=False)
         try:
             return attempt.run(single_precision=True)

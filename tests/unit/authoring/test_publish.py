@@ -320,6 +320,17 @@ def test_a_ranking_by_a_function_and_by_a_model(module):
     )
     model = prepare(draft(shop.Rank, CALLS, each=EACH, version="2.0.0"))
     assert [item["id"] for item in golden(model)[1]["output"]] == ["a"]
+    for prepared in (function, model):
+        assert [(column.name, column.float32) for column in prepared.manifest.frame.columns] == [("price", True)]
+        assert prepared.manifest.takes in ("row", "rows")
+
+
+def test_a_ranking_by_a_function_that_needs_double_precision_gets_it():
+    prepared = prepare(draft(lambda row: (row["price"] * 1e9) % 1000, CALLS, each=EACH))
+    assert prepared.manifest.frame is None
+    assert any("double precision" in notice for notice in prepared.notices)
+    random = prepare(draft(lambda row: (row["price"] * 1e9) % 1000, CALLS, each=EACH, golden="schema"))
+    assert random.manifest.frame is None
 
 
 @pytest.mark.parametrize(
