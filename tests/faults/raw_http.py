@@ -11,7 +11,9 @@ from typing import Any
 
 HEAD = b"Host: 127.0.0.1\r\n"
 WITHOUT_BODY = {b"HEAD"}
-SHOWN = re.compile(rb"Traceback|site-packages|\.py\b|cloche\.[a-z]+[.:]|File \"|/home/|/tmp/|/usr/|0x[0-9a-f]{6,}")
+SHOWN = re.compile(
+    rb"Traceback|site-packages|\.py\b|cloche\.[a-z]+[.:]|File \"|/home/|/tmp/|/usr/|0x[0-9a-f]{6}|\bpid\b|process [0-9]"
+)
 """What nobody outside should ever read."""
 
 

@@ -7,24 +7,24 @@ import os
 import subprocess
 from pathlib import Path
 
+import canary
 import cloudpickle
 import pytest
 
-import shop
 from serving import CLOCHE, Server, environ, publish
 
 ROWS = [{"x": 1.0}, {"x": 2.0}]
 
 
-def canary(seen: Path) -> shop.Canary:
-    made = shop.Canary()
+def fitted(seen: Path) -> canary.Canary:
+    made = canary.Canary()
     made.seen = str(seen)
     return made.fit([[1.0], [2.0], [3.0]], [2.0, 4.0, 6.0])
 
 
 def test_only_workers_open_pickles(tmp_path: Path, evidence) -> None:
     home, seen = tmp_path / ".cloche", tmp_path / "seen"
-    publish(home, canary(seen), "object", ROWS)
+    publish(home, fitted(seen), "object", ROWS)
     by_publishing = openers(seen)
     cli_pid = publish_file(tmp_path, home, seen)
     by_publishing_a_file = openers(seen) - by_publishing
@@ -49,11 +49,11 @@ def test_only_workers_open_pickles(tmp_path: Path, evidence) -> None:
 
 def publish_file(folder: Path, home: Path, seen: Path) -> int:
     """Publish the canary as a file from the command line; return that process."""
-    cloudpickle.register_pickle_by_value(shop)
+    cloudpickle.register_pickle_by_value(canary)
     try:
-        (folder / "canary.pkl").write_bytes(cloudpickle.dumps(canary(seen)))
+        (folder / "canary.pkl").write_bytes(cloudpickle.dumps(fitted(seen)))
     finally:
-        cloudpickle.unregister_pickle_by_value(shop)
+        cloudpickle.unregister_pickle_by_value(canary)
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     command = [*CLOCHE, "--home", str(home), "models", "publish", "canary.pkl", "--examples", "rows.jsonl"]
     process = subprocess.Popen(

@@ -63,7 +63,8 @@ class Gateway:
         return Reply(decision.answer, timings, watch.since_lap_us)
 
     async def _fail(self, dossier: Dossier, error: ServingError, watch: Stopwatch) -> None:
-        """Record and count a call that gets no answer."""
+        """Record and count a call that gets no answer; the station that gave up is timed, too."""
+        watch.lap(None)
         self.tally.answered(dossier.case.choice, error.code, None, watch.total_s)
         error.inference = dossier.ask.context.id
         with contextlib.suppress(LogUnavailable):  # the caller is told of the first failure, not of this one

@@ -14,6 +14,8 @@ from cloche.values import Timings
 
 T = TypeVar("T")
 
+_LAPS = len(Timings.__struct_fields__) + 1
+
 
 def _now_us() -> int:
     return time.time_ns() // 1000
@@ -56,8 +58,8 @@ class Stopwatch:
 
     @property
     def timings(self) -> Timings:
-        """The microseconds of each station that is done."""
-        laps = self._laps
+        """The microseconds of each station that is done, but for the last, which keeps them."""
+        laps = self._laps[:_LAPS]
         return Timings(*[(end - start) // 1000 for start, end in pairwise(laps)])
 
     @property

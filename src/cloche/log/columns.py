@@ -170,10 +170,15 @@ def _is_table(items: object) -> TypeGuard[list[dict[str, Any]]]:
 def _order(ids: list[Any], known: Sequence[Any]) -> list[int] | None:
     """Return the place of each id among the known ones, or None where one is not there."""
     try:
-        places = {(type(name), name): place for place, name in enumerate(known)}
-        return [places[type(name), name] for name in ids]
-    except (KeyError, TypeError):
+        places = {_exactly(name): place for place, name in enumerate(known)}
+        return [places[_exactly(name)] for name in ids]
+    except KeyError:
         return None
+
+
+def _exactly(name: Any) -> object:
+    """Return a key that tells 1 from 1.0 and True, and 0.0 from -0.0."""
+    return name if type(name) is str else (type(name), repr(name))
 
 
 _ABSENT = object()

@@ -149,6 +149,13 @@ async def test_a_failure_is_recorded_for_the_author(gateway: Gateway, journal: J
     assert personal(record).printed == "hello"
 
 
+async def test_the_time_of_the_station_that_gave_up_is_recorded(gateway: Gateway, journal: Journal) -> None:
+    gateway.loaded = loaded(version("1.0.0", Scripted(lambda rows: [1], takes_s=5)))
+    with pytest.raises(DeadlineExceeded):
+        await gateway.answer(Request("toy", body(input={"age": 2}), deadline_ms=20))
+    assert 15_000 < journal.records[0].timings.predict_us < 1_000_000
+
+
 async def test_no_record_no_answer(gateway: Gateway, journal: Journal) -> None:
     journal.full = True
     with pytest.raises(LogUnavailable):

@@ -5,7 +5,7 @@ import random
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cloche.errors import NewerFormat
@@ -66,6 +66,7 @@ def test_any_list_that_is_no_ranking_comes_back_exactly(table, identity):
     ids=st.lists(st.one_of(st.text(max_size=3), st.integers(-3, 3), st.booleans(), st.floats(-2, 2)), min_size=1),
     scores=st.randoms(use_true_random=False),
 )
+@example(ids=[0.0, -0.0, 0, False, "0"], scores=random.Random(3))
 def test_a_ranking_comes_back_exactly(ids, scores):
     call = msgspec.json.decode(msgspec.json.encode({"items": [{"id": name, "n": 1.5} for name in ids]}))
     chosen = scores.sample([item["id"] for item in call["items"]], scores.randint(1, len(ids)))
