@@ -48,7 +48,8 @@ NOTES = [
 
 def _table(rounds: Rounds, names: Sequence[str]) -> list[str]:
     lines = [
-        "| server | calls/s, 32 connections | of the echo | of the tutorial | p99 ms | p50 µs, 1 connection | above the echo, µs |",
+        "| server | calls/s, 32 connections | of the echo | of the tutorial | p99 ms "
+        "| p50 µs, 1 connection | above the echo, µs |",
         "|---|---|---|---|---|---|---|",
     ]
     for name in names:
