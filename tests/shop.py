@@ -17,6 +17,10 @@ def twice_the_area(row):
     return 2 * row["width"] * row["height"]
 
 
+def longer(row):
+    return max(row["width"], row["height"])
+
+
 def stock(item):
     return item["stock"]
 

@@ -74,6 +74,7 @@ MISMATCH = {
     "an empty subject": b'{"input": %s, "subject": ""}' % ROW,
     "a long subject": b'{"input": %s, "subject": "%s"}' % (ROW, b"x" * 257),
     "parameters that are a list": b'{"input": %s, "parameters": []}' % ROW,
+    "a parameter of more than 64 bits": b'{"input": %s, "parameters": {"n": [18446744073709551616]}}' % ROW,
     "another model's name": b'{"input": %s, "model": "pricing"}' % ROW,
     "another version": b'{"input": %s, "version": "9.9.9"}' % ROW,
     "a moment": b'{"input": %s, "as_of": "2026-01-01T00:00:00Z"}' % ROW,
@@ -91,13 +92,31 @@ BODIES = [
 ]
 
 UNKNOWN_MODELS = [
-    *(b"nothing", b"..", b".", b"%2e%2e", b"%2e%2e%5c", b"a%00b", b"%00", b"%ff", b"%", b"area%20", b"AREA", b"area;x"),
+    *(
+        b"nothing",
+        b"..",
+        b".",
+        b"%2e%2e",
+        b"%2e%2e%5c",
+        b"a%00b",
+        b"%00",
+        b"%ff",
+        b"%",
+        b"longer%20",
+        b"LONGER",
+        b"longer;x",
+    ),
     *(b"..%5c..%5cwindows", b"%252e%252e", b"~root", b"$HOME", b"{model}", b"%0d%0aX-Injected:%201", b"'or'1'='1"),
-    *(b"file:", b"-rf", b"*", b"a" * 20_000, b"%f0%9f%94%94", b"area%00.onnx", b"sha256:abc"),
+    *(b"file:", b"-rf", b"*", b"a" * 20_000, b"%f0%9f%94%94", b"longer%00.onnx", b"sha256:abc"),
 ]
 UNKNOWN_PATHS = [
-    *(b"/models/../../etc/passwd", b"/models/%2e%2e%2f%2e%2e%2fetc/passwd/predict", b"//models/area/predict"),
-    *(b"/models/area/predict/", b"/models/area/predict/x", b"/models/area/versions//predict/", b"/v1/models/area"),
+    *(b"/models/../../etc/passwd", b"/models/%2e%2e%2f%2e%2e%2fetc/passwd/predict", b"//models/longer/predict"),
+    *(
+        b"/models/longer/predict/",
+        b"/models/longer/predict/x",
+        b"/models/longer/versions//predict/",
+        b"/v1/models/longer",
+    ),
     *(b"/.env", b"/.git/config", b"/docs/../cloche.toml", b"/docs/%2e%2e/app.py", b"/favicon.ico", b"/admin"),
 ]
 
@@ -108,14 +127,14 @@ NAMES = [
     ),
     *((f"path {path!r}", post(GOOD, path), 404, "unknown_path") for path in UNKNOWN_PATHS),
     *((f"page of model {name[:30]!r}", get(b"/models/" + name), 404, "unknown_model") for name in UNKNOWN_MODELS[:3]),
-    ("version 9.9.9", post(GOOD, b"/models/area/versions/9.9.9/predict"), 404, "unknown_version"),
-    ("version ..", post(GOOD, b"/models/area/versions/%2e%2e/predict"), 404, "unknown_version"),
-    ("a page of version 9.9.9", get(b"/models/area/versions/9.9.9"), 404, "unknown_version"),
+    ("version 9.9.9", post(GOOD, b"/models/longer/versions/9.9.9/predict"), 404, "unknown_version"),
+    ("version ..", post(GOOD, b"/models/longer/versions/%2e%2e/predict"), 404, "unknown_version"),
+    ("a page of version 9.9.9", get(b"/models/longer/versions/9.9.9"), 404, "unknown_version"),
     ("no model named", post(GOOD, b"/predict"), 422, "schema_mismatch"),
     ("an unknown model named", post(b'{"model": "x", "input": 1}', b"/predict"), 404, "unknown_model"),
     ("no JSON at /predict", post(b"{", b"/predict"), 400, "invalid_json"),
     *(
-        (f"method {method!r}", get(b"/models/area/predict", method), 405, "method_not_allowed")
+        (f"method {method!r}", get(b"/models/longer/predict", method), 405, "method_not_allowed")
         for method in (b"PUT", b"GET", b"OPTIONS", b"MKCOL", b"PURGE", b"QUERY")
     ),
 ]
@@ -169,7 +188,7 @@ FINE = {
     "1-byte chunks": chunked(*(GOOD[place : place + 1] for place in range(len(GOOD)))),
     "no content type": post(GOOD),
     "a content type of forms": post(GOOD, head=b"Content-Type: application/x-www-form-urlencoded\r\n"),
-    "a query": post(GOOD, b"/models/area/predict?debug=1"),
+    "a query": post(GOOD, b"/models/longer/predict?debug=1"),
     "duplicate keys, of which the last wins": post(b'{"input": {"width": 9, "width": 2, "height": 5}}'),
     "whole numbers as floats": post(row(b"2.0")),
     "many spaces": post(GOOD.replace(b" ", b" " * 100_000)),
@@ -178,7 +197,7 @@ FINE = {
     ),
     "an authorization that nobody asked for": post(GOOD, head=b"Authorization: Bearer nobody\r\n"),
     "30 kB of headers": post(GOOD, head=b"X-Long: %s\r\n" % (b"x" * 30_000)),
-    "an absolute address": post(GOOD, b"http://127.0.0.1/models/area/predict"),
+    "an absolute address": post(GOOD, b"http://127.0.0.1/models/longer/predict"),
     "a promise of more": post(GOOD, head=b"Expect: 100-continue\r\n"),
 }
 """Unusual, and right."""

@@ -15,9 +15,9 @@ class Refused(Exception):
 
 
 def status_of(body: bytes) -> int:
-    """Return the status that a POST of `body` to the model `area` must be answered with."""
+    """Return the status that a POST of `body` to the model `longer` must be answered with."""
     try:
-        call = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_float=_number, parse_int=_number)
+        call = json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_float=_number, parse_int=_whole_number)
         _check_text(call)
     except (ValueError, RecursionError, Refused):
         return 400
@@ -34,7 +34,8 @@ def _fits(call: Any) -> bool:
         and all(map(_is_row, rows))
         and _is_text(call.get("subject"), 1, 256)
         and isinstance(call.get("parameters"), dict | None)
-        and call.get("model") in (None, "area")
+        and _has_64_bits(call.get("parameters"))
+        and call.get("model") in (None, "longer")
         and call.get("version") is None
         and call.get("as_of") is None
     )
@@ -45,8 +46,15 @@ def _is_row(row: Any) -> bool:
 
 
 def _is_measure(value: Any) -> bool:
-    """A number; a model published without training data may be given null for one."""
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    """A number; null is none where no example had it."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _has_64_bits(value: Any) -> bool:
+    """Whether a record can hold the whole numbers in it."""
+    if isinstance(value, dict | list):
+        return all(map(_has_64_bits, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, int) or -(2**63) <= value < 2**64
 
 
 def _is_text(value: Any, shortest: int, longest: int) -> bool:
@@ -62,6 +70,11 @@ def _number(text: str) -> float:
     if math.isinf(value):
         raise Refused(text)
     return value
+
+
+def _whole_number(text: str) -> int:
+    _number(text)
+    return int(text)
 
 
 def _check_text(value: Any, depth: int = 0) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import select
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,10 @@ class Wire:
         """Send, as far as the other side still listens."""
         with contextlib.suppress(ConnectionError):
             self._socket.sendall(data)
+
+    def hears(self, within_s: float) -> bool:
+        """Whether something is said within that time."""
+        return bool(select.select([self._socket], [], [], within_s)[0])
 
     def finish(self) -> None:
         """Say that nothing more comes."""
@@ -83,12 +88,12 @@ class Wire:
         self.close()
 
 
-def post(body: bytes, path: bytes = b"/models/area/predict", head: bytes = b"") -> bytes:
+def post(body: bytes, path: bytes = b"/models/longer/predict", head: bytes = b"") -> bytes:
     """Return a request with a body and its length."""
     return b"POST %s HTTP/1.1\r\n%s%sContent-Length: %d\r\n\r\n%s" % (path, HEAD, head, len(body), body)
 
 
-def chunked(*parts: bytes, path: bytes = b"/models/area/predict") -> bytes:
+def chunked(*parts: bytes, path: bytes = b"/models/longer/predict") -> bytes:
     """Return a request whose body comes in chunks."""
     chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
     return b"POST %s HTTP/1.1\r\n%sTransfer-Encoding: chunked\r\n\r\n%s0\r\n\r\n" % (path, HEAD, chunks)

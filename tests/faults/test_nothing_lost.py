@@ -128,6 +128,5 @@ def test_a_gateway_that_answers_before_it_writes_is_found_out(home: Path, eviden
             killed += 1
             lost, _ = lost_and_repeated(home, list(callers.acknowledged))
     assert lost, "a gateway that answers before it writes was not found out"
-    evidence(
-        "the same check on a gateway that answers before it writes", f"{killed} kills", f"{len(lost)} lost: found out"
-    )
+    claim = "the same check finds out a gateway that answers before it writes"
+    evidence(claim, f"at kill {killed}", f"{len(lost)} lost")

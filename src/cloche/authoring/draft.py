@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 from cloche.authoring.traits import comes_from
 from cloche.errors import NotPublishable
 from cloche.registry.bundle import Each, Takes
+from cloche.schema import UnknownFields
+
+Comparison: TypeAlias = Literal["equal", "schema"]
+"""How a fresh worker's answers to the examples are compared with the author's."""
 
 PICKLES = (".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle")
+
+_CHOICES = {
+    "unknown_fields": get_args(UnknownFields),
+    "takes": (None, *get_args(Takes)),
+    "golden": get_args(Comparison),
+}
+_MOST_MS = 3_600_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +36,12 @@ class Draft:
     training: Any = None
     files: Mapping[str, Any] = field(default_factory=dict)
     schema: dict[str, Any] | None = None
-    unknown_fields: Literal["refuse", "ignore"] = "refuse"
+    unknown_fields: UnknownFields = "refuse"
     method: str | None = None
     takes: Takes | None = None
     each: Each | None = None
     score: str | None = None
-    golden: Literal["equal", "schema"] = "equal"
+    golden: Comparison = "equal"
     deadline_ms: int | None = None
     hang_after_ms: int | None = None
     description: str | None = None
@@ -52,6 +63,43 @@ class Draft:
     def is_pickle(self) -> bool:
         """Whether the model is the path of a pickle, which is copied and never opened in this process."""
         return self.is_file and Path(self.model).suffix in PICKLES
+
+
+def check_options(draft: Draft) -> None:
+    """Check what nothing else looks at before it is written down for ever.
+
+    Raises:
+        NotPublishable: an option has a value that means nothing.
+    """
+    for name, allowed in _CHOICES.items():
+        if getattr(draft, name) not in allowed:
+            raise _meaningless(draft, name, f"it is one of {', '.join(map(repr, allowed))}")
+    for name in ("deadline_ms", "hang_after_ms"):
+        value = getattr(draft, name)
+        if value is not None and not (type(value) is int and 1 <= value <= _MOST_MS):
+            raise _meaningless(draft, name, f"it is a whole number of milliseconds, from 1 to {_MOST_MS}")
+    for name in ("method", "score", "description", "message"):
+        if not isinstance(getattr(draft, name), str | None):
+            raise _meaningless(draft, name, "it is text")
+    if not isinstance(draft.files, Mapping):
+        raise _meaningless(draft, "files", "it is a dict: name -> a Path, bytes, text or any object")
+    if draft.each is not None:
+        _check_each(draft, draft.each)
+
+
+def _check_each(draft: Draft, each: Each) -> None:
+    if not (isinstance(each.path, str) and each.path.startswith("/") and "/" not in each.path[1:] and each.path[1:]):
+        raise _meaningless(draft, "each", "its path points to a field of the call, such as '/items'")
+    if not isinstance(each.item_id, str):
+        raise _meaningless(draft, "each", "its item_id is the name of a field")
+    if each.order not in ("desc", "asc"):
+        raise _meaningless(draft, "each", "its order is 'desc' or 'asc'")
+    if type(each.max_items) is not int or each.max_items < 1:
+        raise _meaningless(draft, "each", "its max_items is a whole number, at least 1")
+
+
+def _meaningless(draft: Draft, name: str, reason: str) -> NotPublishable:
+    return NotPublishable(kind=f"version with {name}={getattr(draft, name)!r}", reason=reason)
 
 
 def model_bytes(path: Path) -> bytes:

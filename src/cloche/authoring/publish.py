@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from cloche.authoring.bridge import wait_for
-from cloche.authoring.draft import Draft
+from cloche.authoring.draft import Draft, check_options
 from cloche.authoring.examples import Examples, read_examples
 from cloche.authoring.onnx_graph import graph_traits
 from cloche.authoring.outcomes import Outcome, close_to, golden_lines, same_type
@@ -120,6 +120,7 @@ def prepare(draft: Draft, progress: Progress = lambda _: None) -> Prepared:
     """
     check_name(draft.name)
     check_version(draft.version)
+    check_options(draft)
     with _step(progress, "collecting what the model needs"):
         contents = pack(draft)
     found = _known_traits(draft, contents)

@@ -131,9 +131,14 @@ def _next_step(answer: Answer, call: Call, place: Place) -> str:
 
 def _answer_lines(server: Calls, call: Call) -> None:
     failed = 0
+    empty = 0
     for line in sys.stdin.buffer:
-        if line.strip():
-            failed += not _answer_line(server, call, line.rstrip(b"\r\n"))
+        if not line.strip():
+            empty += 1  # answered by an empty line, once another follows
+            continue
+        click.echo("\n" * empty, nl=False)
+        empty = 0
+        failed += not _answer_line(server, call, line.rstrip(b"\r\n"))
     if failed:
         raise click.ClickException(f'{failed} of the lines could not be answered: see their "error".')
 

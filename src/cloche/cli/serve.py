@@ -84,14 +84,22 @@ def _say(text: str) -> None:
 
 
 def _greet(place: Place, settings: Settings, server: ServerFile, live: Live) -> None:
-    click.echo(f"home     {place.home.path}  ({place.why})")
-    click.echo(f"calls    {server.url}  (its pages: {server.url}/docs)")
-    click.echo(f"control  {server.control_url}")
-    click.echo(f"log      mode {settings.log.mode}")
-    for name, routing in sorted(live.models.items()):
-        click.echo(f"live     {name} {routing.default}  (release {live.released[name]})")
+    """Say what is where, at once: a reader may leave after the line that it waited for."""
+    lines = [
+        f"home     {place.home.path}  ({place.why})",
+        f"calls    {server.url}  (its pages: {server.url}/docs)",
+        f"control  {server.control_url}",
+        f"log      mode {settings.log.mode}",
+        *(
+            f"live     {name} {routing.default}  (release {live.released[name]})"
+            for name, routing in sorted(live.models.items())
+        ),
+    ]
     if not live.models:
-        click.echo(f"live     no model yet. In a notebook or a script in {place.home.path.parent}:\n")
-        click.echo("    from cloche import publish")
-        click.echo('    publish(model, name="my-model", version="1.0.0", examples=X.head(20))\n')
-        click.echo("It is served here within seconds. Then, in a shell:\n\n    cloche predict my-model '{…}'\n")
+        lines += [
+            f"live     no model yet. In a notebook or a script in {place.home.path.parent}:\n",
+            "    from cloche import publish",
+            '    publish(model, name="my-model", version="1.0.0", examples=X.head(20))\n',
+            "It is served here within seconds. Then, in a shell:\n\n    cloche predict my-model '{…}'\n",
+        ]
+    click.echo("\n".join(lines))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -118,14 +118,10 @@ class Follower:
         """Begin to load every release that is new."""
         if self._live is None:
             self._live = await self._registry.releases.live()
-            touched = set(self._live.models)
-        else:
-            touched = set()
-            while release := await self._registry.releases.next_after(self._live.number):
-                self._live = self._live.after(release)
-                touched |= release.models.keys()
-        for name in touched:
-            self._begin(name, self._live.models[name], self._live.released[name])
+            self._begin_all(self._live, self._live.models)
+        while release := await self._registry.releases.next_after(self._live.number):
+            self._live = self._live.after(release)
+            self._begin_all(self._live, release.models)
 
     async def close(self) -> None:
         """Stop loading, and let go of every version."""
@@ -135,6 +131,10 @@ class Follower:
         loaded, self._gateway.loaded = self._gateway.loaded, Loaded()
         self._let_go(_versions(loaded), {})
         await asyncio.gather(*self._closing)
+
+    def _begin_all(self, live: Live, names: Iterable[str]) -> None:
+        for name in names:
+            self._begin(name, live.models[name], live.released[name])
 
     def _begin(self, name: str, routing: Routing, number: int) -> None:
         if earlier := self._tasks.get(name):

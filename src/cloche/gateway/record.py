@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from cloche.errors import ServingError
+from cloche.errors import InvalidOutput, ServingError
 from cloche.gateway.decide import Decision
 from cloche.gateway.enrich import Dossier
 from cloche.log.columns import pack_call, pack_ranking, pack_text
@@ -33,7 +33,7 @@ async def record(decision: Decision, timings: Timings, journal: Journal) -> None
         output=_packed_output(predicted.dossier, prediction),
         refusals={row: pack_text(bytes(said)) for row, said in prediction.refusals.items()},
         parameters=predicted.dossier.case.parameters,
-        failure=private.get("traceback"),
+        failure=_reason(predicted.failure) if predicted.failure else None,
         printed=prediction.printed or private.get("printed", ""),
     )
     fallback = predicted.failure.code if predicted.failure else None
@@ -52,10 +52,17 @@ async def record_failure(dossier: Dossier, error: ServingError, timings: Timings
         subject=dossier.case.subject,
         input=_packed_input(dossier),
         parameters=dossier.case.parameters,
-        failure=private.get("traceback"),
+        failure=_reason(error),
         printed=private.get("printed", ""),
     )
     await journal.append(_encode(_sealed(dossier, personal, timings, error.code, (None, None))))
+
+
+def _reason(error: ServingError) -> str | None:
+    """Return what the model's author has to know: the traceback, or what was wrong with an answer that has none."""
+    private = error.private
+    said = error.details["reason"] if isinstance(error, InvalidOutput) else None
+    return private.get("traceback") or private.get("reason") or said
 
 
 def _sealed(

@@ -41,7 +41,18 @@ def validate(choice: Choice) -> Case:
         raise _fault(choice, "as_of", "not_supported", "as_of is not supported by this server yet")
     if body.many and choice.loaded.manifest.each is not None:
         raise _fault(choice, "inputs", "not_supported", "a ranking takes one call at a time: send input, not inputs")
+    if body.parameters is not None:
+        _check_storable(choice, body.parameters)
     return Case(choice, body.rows, body.many, request.subject or body.subject, body.parameters)
+
+
+def _check_storable(choice: Choice, parameters: dict[str, object]) -> None:
+    """Refuse what JSON can say and a record can't hold."""
+    try:
+        msgspec.msgpack.encode(parameters)
+    except OverflowError:
+        message = "a whole number in it has more than 64 bits; send it as text"
+        raise _fault(choice, "parameters", "out_of_range", message) from None
 
 
 def _contradiction(choice: Choice, field: str, asked: str) -> SchemaMismatch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from cloche.errors import LogError, LogInUse
@@ -49,7 +50,9 @@ def held(spool_root: Path) -> dict[str, Position]:
     ends = {}
     for folder in spool_folders(spool_root):
         numbers = segment_numbers(folder)
-        if numbers:
+        if not numbers:
+            continue
+        with suppress(FileNotFoundError):  # shipped meanwhile
             size = segment_path(folder, numbers[-1]).stat().st_size
             if len(numbers) > 1 or size > HEADER_BYTES:
                 ends[folder.name] = Position(numbers[-1], size)

@@ -38,7 +38,7 @@ class RunLock:
     """A lock that says that one process of a kind runs in a home, and which. The system frees it when that dies."""
 
     def __init__(self, home: Home, kind: str) -> None:
-        home.run.mkdir(parents=True, exist_ok=True)
+        home.run.mkdir(parents=True, exist_ok=True, mode=0o700)  # what models print is in it, too
         self._file = os.open(home.run / f"{kind}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def take(self) -> bool:

@@ -16,37 +16,52 @@ from cloche.web.problems import TITLES, problem
 KEEP_ALIVE_S = 75
 MOST_HEAD_BYTES = 64 * 1024
 
+_OF_A_BODY = (b"content-length", b"transfer-encoding")
+
 
 class HttpProtocol(HttpToolsProtocol):
     """Uvicorn's protocol, with a bound on what comes before a body, and with problems for what is not HTTP."""
 
     _in_message = False
-    _in_head = False
-    _head_bytes = 0
+    _got_on = False
+    _stalled_bytes = 0
+    """Of a head, of trailers or of chunk extensions: what came since the message last got on."""
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, unless the headers never end."""
+        """Take what came, unless headers or trailers never end."""
         if not self._in_message and b"pgrade:" in data:
             data = _without_offers(data)
+        self._got_on = False
         super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > MOST_HEAD_BYTES:
-                self._refuse(HeadTooLarge(limit=MOST_HEAD_BYTES))
+        self._stalled_bytes = 0 if self._got_on else self._stalled_bytes + len(data)
+        if self._stalled_bytes > MOST_HEAD_BYTES:
+            self._refuse(HeadTooLarge(limit=MOST_HEAD_BYTES))
 
     def on_message_begin(self) -> None:
         """Begin to count."""
-        self._in_message, self._in_head, self._head_bytes = True, True, 0
+        self._in_message = self._got_on = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Count no more."""
-        self._in_head = False
+        """Refuse a body that the parser would not read, and drop the trailers, which would be taken for headers.
+
+        Raises:
+            InvalidHttp: an offer to change the protocol comes with a body, and could not be declined.
+        """
+        self._got_on = True
+        if self.parser.should_upgrade() and any(name in _OF_A_BODY for name, _ in self.headers):
+            raise InvalidHttp
         super().on_headers_complete()
+        self.headers = []
+
+    def on_body(self, body: bytes) -> None:
+        """Count anew."""
+        self._got_on = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Wait for the next."""
-        self._in_message = False
+        self._in_message, self._got_on = False, True
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -55,7 +70,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._refuse(InvalidHttp())
 
     def _refuse(self, error: CallError) -> None:
-        self._in_head = False
+        if self.transport.is_closing():
+            return
         status, headers, body = problem(error)
         headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
         lines = [f"HTTP/1.1 {status} {TITLES[status]}".encode(), *(name + b": " + said for name, said in headers)]
@@ -66,7 +82,8 @@ class HttpProtocol(HttpToolsProtocol):
 def _without_offers(data: bytes) -> bytes:
     """Decline to change the protocol by not reading the offer: the parser would take the body for the new protocol.
 
-    Java's client offers HTTP/2 with every call.
+    Java's client offers HTTP/2 with every call. An offer that is missed here, in a head that came in pieces, is refused
+    when the head is complete: what follows it would be read as the next request.
     """
     head, end, body = data.partition(b"\r\n\r\n")
     return head.replace(b"pgrade:", b"pgrade-Declined:") + end + body

@@ -25,6 +25,9 @@ MOST_BODY_BYTES = 64 * 1024
 """Up to here uvicorn never pauses reading, so that the whole body comes without asking for it."""
 
 _REMEMBERED = 4096
+_LONGEST = 256
+"""Bytes of an address that is remembered."""
+
 _PLAIN = re.compile(rb"[A-Za-z0-9._/-]+")
 """Addresses that mean the same before and after they are decoded."""
 
@@ -76,6 +79,7 @@ class LaneProtocol(HttpProtocol):
     def __init__(self, door: PredictDoor, addresses: dict[bytes, Address | None], **named: Any) -> None:
         super().__init__(**named)
         self._door = door
+        self._most_body_bytes = min(MOST_BODY_BYTES, door.max_body_bytes)
         self._addresses = addresses
 
     def on_headers_complete(self) -> None:
@@ -84,7 +88,7 @@ class LaneProtocol(HttpProtocol):
         if address is None:
             super().on_headers_complete()
             return
-        self._in_head = False
+        self._got_on = True
         self.cycle = LaneCycle(address, self.headers, self.parser.should_keep_alive())  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
@@ -108,7 +112,7 @@ class LaneProtocol(HttpProtocol):
             return None
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"")
-        is_small = length.isdigit() and int(length) <= MOST_BODY_BYTES
+        is_small = length.isdigit() and int(length) <= self._most_body_bytes
         return address if is_small and b"transfer-encoding" not in headers else None
 
     def _address(self) -> Address | None:
@@ -116,7 +120,7 @@ class LaneProtocol(HttpProtocol):
         if url in self._addresses:
             return self._addresses[url]
         address = address_of(url.decode()) if _PLAIN.fullmatch(url) and not self.root_path else None
-        if len(self._addresses) < _REMEMBERED:
+        if len(url) <= _LONGEST and len(self._addresses) < _REMEMBERED:
             self._addresses[url] = address
         return address
 

@@ -135,15 +135,22 @@ class _Kept:
         deaths = 0
         while not self._stopping.is_set():
             started = time.monotonic()
-            self._process = self._start()
-            status = await exited(self._process)
+            end = await self._run_once()
             if self._stopping.is_set():
                 return
             deaths = 1 if time.monotonic() - started > STEADY_S else deaths + 1
             pause = BACK_OFF_S[min(deaths - 1, len(BACK_OFF_S) - 1)]
-            logger.error("the %s ended with status %d; starting it again", self._name, status)
+            logger.error("the %s %s; starting it again", self._name, end)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _run_once(self) -> str:
+        """Return how it ended, once it has."""
+        try:
+            self._process = self._start()
+        except OSError as error:
+            return f"can't be started: {error.strerror}"
+        return f"ended with status {await exited(self._process)}"
 
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.poll() is None:

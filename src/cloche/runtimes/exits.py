@@ -10,13 +10,14 @@ import subprocess
 async def exited(process: subprocess.Popen[bytes]) -> int:
     """Return the exit status once the process is gone.
 
-    A pidfd tells within a millisecond, whoever has inherited the dead process's files; where the platform has none, a
+    A pidfd tells within a millisecond, whoever has inherited the dead process's files; where there is none to be had, a
     thread waits.
     """
     loop = asyncio.get_running_loop()
-    if not hasattr(os, "pidfd_open"):
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):
         return await loop.run_in_executor(None, process.wait)
-    descriptor = os.pidfd_open(process.pid)
     gone: asyncio.Future[None] = loop.create_future()
     loop.add_reader(descriptor, _note, gone)
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -33,21 +34,46 @@ class _End:
         self._ended = ended
         self._decoder = wire.Decoder()
         self._descriptors: deque[int] = deque()
+        self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(line, self._read)
 
     def send(self, message: dict[str, Any], descriptor: int | None = None) -> None:
-        data = wire.pack(message)
+        """Send a message, and a copy of an open file; what the other end does not take now is sent when it does."""
+        self._unsent.append((wire.pack(message), [] if descriptor is None else [os.dup(descriptor)]))
+        self._write()
+
+    def _write(self) -> None:
         try:
-            socket.send_fds(self._line, [data], [] if descriptor is None else [descriptor])
+            while self._unsent:
+                data, descriptors = self._unsent[0]
+                sent = socket.send_fds(self._line, [data], descriptors)
+                self._unsent.popleft()
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                if sent < len(data):
+                    self._unsent.appendleft((data[sent:], []))
+        except BlockingIOError:
+            self._loop.add_writer(self._line, self._write)
+            return
         except OSError as error:
             logger.warning("the other end of a control line does not listen: %s", error.strerror)
+            self._drop_unsent()
+        if self._line.fileno() >= 0:
+            self._loop.remove_writer(self._line)
+
+    def _drop_unsent(self) -> None:
+        while self._unsent:
+            for descriptor in self._unsent.popleft()[1]:
+                os.close(descriptor)
 
     def next_connection(self) -> socket.socket:
         return socket.socket(fileno=self._descriptors.popleft())
 
     def close(self) -> None:
         self._loop.remove_reader(self._line)
+        self._loop.remove_writer(self._line)
+        self._drop_unsent()
         self._line.close()
 
     def _read(self) -> None:

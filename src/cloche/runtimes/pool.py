@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -16,6 +17,8 @@ import msgspec
 from cloche.runtimes.exits import exited
 from cloche.runtimes.process import launch, send_connection
 from cloche.runtimes.worker import wire
+
+logger = logging.getLogger(__name__)
 
 BACK_OFF_S = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 """Pauses before the first start and before each restart in a row."""
@@ -130,8 +133,15 @@ class _Replica:
         return not self._subscribers
 
     def replace(self) -> None:
+        if self._control is None:
+            return  # it is gone already
+        logger.error("the worker of %s %s does not answer and is replaced", self._spec.model, self._spec.version)
         self._signal(signal.SIGUSR1)  # faulthandler writes the stack to the worker's log
-        asyncio.get_running_loop().call_later(STACK_GRACE_S, self._signal, signal.SIGKILL)
+        asyncio.get_running_loop().call_later(STACK_GRACE_S, self._kill, self.pid)
+
+    def _kill(self, hung: int) -> None:
+        if hung == self.pid:
+            self._signal(signal.SIGKILL)
 
     async def stop(self, grace_s: float) -> None:
         self._stopping.set()
@@ -149,7 +159,11 @@ class _Replica:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), BACK_OFF_S[min(deaths, len(BACK_OFF_S) - 1)])
                 return
-            loaded_at = await self._run_once()
+            try:
+                loaded_at = await self._run_once()
+            except OSError as error:
+                loaded_at = None
+                self._refuse(f"The worker can't be started: {error}")
             steady = loaded_at is not None and loop.time() - loaded_at > STEADY_S
             deaths = 1 if steady else deaths + 1
 
@@ -167,7 +181,8 @@ class _Replica:
                 return None
             return await self._serve(control, gone)
         finally:
-            self._signal(signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # with all that the model started
             control.close()
             await gone
             self.pid = 0
@@ -177,8 +192,11 @@ class _Replica:
         loaded_at = asyncio.get_running_loop().time()
         for subscriber in list(self._subscribers):
             self._connect(subscriber, control)
-        await gone
+        status = await gone
         self._control = None
+        if not self._stopping.is_set():
+            name, version = self._spec.model, self._spec.version
+            logger.error("the worker of %s %s ended with status %d; starting it again", name, version, status)
         for subscriber in list(self._subscribers):
             subscriber.died(self._spec.digest)
         return loaded_at

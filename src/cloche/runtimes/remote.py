@@ -13,6 +13,7 @@ import msgspec
 from cloche.errors import (
     DeadlineExceeded,
     DoesNotLoad,
+    ModelFailed,
     Overloaded,
     ServingError,
     WorkerCrashed,
@@ -122,10 +123,16 @@ class WorkerRuntime:
     def received(self, header: dict[str, Any], body: bytes) -> None:
         """Take the answers to a batch. Those of callers who went away are dropped."""
         replies = header.get("calls")
-        if not self._busy or not replies or replies[0]["call"] != self._busy[0].number:
+        if not self._busy or (replies and replies[0]["call"] != self._busy[0].number):
             return
         batch, self._busy = self._busy, []
         self._unwatch()
+        if not replies:
+            private = {"reason": header.get("reason")}
+            for call in batch:
+                call.fail(ModelFailed(id=call.ask.context.id, private=private))
+            self._send_next()
+            return
         row_s = (self._loop.time() - self._sent_at) / sum(call.ask.rows for call in batch)
         self._row_s += SMOOTHING * (row_s - self._row_s) if self._row_s else row_s
         start = 0
@@ -158,6 +165,11 @@ class WorkerRuntime:
         if not self._ready.done():
             self._ready.set_result(None)
         self._send_next()
+
+    def lost(self, connection: _Connection) -> None:
+        """Learn that a connection ended; one that has been replaced is of no interest."""
+        if connection is self._connection:
+            self.died()
 
     def died(self, digest: str = "") -> None:
         """Fail what the worker had; what waits would be too late as well, so it fails at once and may be retried."""
@@ -192,10 +204,11 @@ class WorkerRuntime:
         while waiting := [call.answer for call in (*self._busy, *self._queue) if not call.answer.done()]:
             await asyncio.wait(waiting)
         self.state = "closed"
+        self._unwatch()
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._ready.done():
+        if not self._ready.cancel():  # whoever waits for it waits no more
             self._ready.exception()
         self._workers.release(self._spec.digest, self)
 
@@ -245,7 +258,6 @@ class _Connection(asyncio.Protocol):
         self._runtime = runtime
         self._decoder = wire.Decoder()
         self._transport: asyncio.Transport | None = None
-        self._closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no instances of it
@@ -256,8 +268,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        if not self._closed:
-            self._runtime.died()
+        self._runtime.lost(self)
 
     def send(self, batch: list[_Call]) -> None:
         asks = [(call.number, call.ask) for call in batch]
@@ -267,6 +278,5 @@ class _Connection(asyncio.Protocol):
             self._transport.write(wire.pack(msgspec.json.encode(_Batch("predict", calls)), rows))
 
     def close(self) -> None:
-        self._closed = True
         if self._transport is not None:
             self._transport.close()

@@ -43,10 +43,10 @@ def meant(schema: Schema, unknown_fields: UnknownFields = "refuse", each: ItemLi
     """Return the schema that calls are held to.
 
     Local references are written out, "this or null" becomes a nullable type, an object that is silent about further
-    fields refuses them where `unknown_fields` says so, and a ranking's list has its limit.
+    fields refuses them where `unknown_fields` says so, and a ranking's list is required and has its limit.
 
     Raises:
-        InvalidSchema: there is no list at `each.path`.
+        InvalidSchema: there is no list at `each.path`, or its items may lack what a ranking needs.
     """
     result = _Rewriting(schema, unknown_fields == "refuse").visit(schema, ())
     return result if each is None else _limited(result, each)
@@ -57,8 +57,12 @@ def _limited(schema: Schema, each: ItemList) -> Schema:
     items = schema.get("properties", {}).get(name)
     if not isinstance(items, dict) or types_of(items) != ["array"]:
         raise InvalidSchema(reason=f"it has no list (type array) at {each.path}")
+    item = items.get("items")
+    if not isinstance(item, dict) or types_of(item) != ["object"] or each.item_id not in item.get("required", []):
+        raise InvalidSchema(reason=f"the items at {each.path} must be of type object and require {each.item_id!r}")
     limited = {**items, "maxItems": min(each.max_items, items.get("maxItems", each.max_items))}
-    return {**schema, "properties": {**schema["properties"], name: limited}}
+    required = list(dict.fromkeys([*schema.get("required", []), name]))
+    return {**schema, "properties": {**schema["properties"], name: limited}, "required": required}
 
 
 class _Rewriting:

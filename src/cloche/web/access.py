@@ -21,7 +21,7 @@ class Access:
 
     def __init__(self, token: str | None, allowed_hosts: Iterable[str] = ()) -> None:
         self._bearer = f"Bearer {token}".encode() if token else None
-        self._allowed = frozenset(allowed_hosts)
+        self._allowed = frozenset(host.lower() for host in allowed_hosts)
         self._known: set[bytes] = set()
 
     def check(self, headers: Mapping[bytes, bytes], *, needs_token: bool = True) -> str:

@@ -65,7 +65,7 @@ class PredictDoor:
     def __init__(self, gateway: Gateway, access: Access, max_body_bytes: int) -> None:
         self._gateway = gateway
         self._access = access
-        self._max_body_bytes = max_body_bytes
+        self.max_body_bytes = max_body_bytes
 
     async def __call__(self, address: Address, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI request."""
@@ -120,7 +120,7 @@ class PredictDoor:
         return Request(address.model, body, address.version, subject, deadline_ms, caller)
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes:
-        limit = self._max_body_bytes
+        limit = self.max_body_bytes
         length = headers.get(b"content-length")
         if length is not None and int(length) > limit:
             raise BodyTooLarge(limit=limit)

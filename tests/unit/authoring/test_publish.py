@@ -484,6 +484,35 @@ def test_text_that_names_a_file_is_refused(tmp_path):
         prepare(draft(lambda row: 1, [{"x": 1}], files={"a": iter([]), "b": sys.stdout.buffer}))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"golden": "Equal"},
+        {"takes": "frames"},
+        {"unknown_fields": "refused"},
+        {"deadline_ms": 0},
+        {"deadline_ms": "500"},
+        {"deadline_ms": 0.5},
+        {"deadline_ms": True},
+        {"hang_after_ms": 10**30},
+        {"message": 3},
+        {"description": b"text"},
+        {"method": 1},
+        {"files": ["clf.joblib"]},
+        {"each": Each("items", "sku")},
+        {"each": Each("/", "sku")},
+        {"each": Each("/items/all", "sku")},
+        {"each": Each("/items", 3)},
+        {"each": Each("/items", "sku", "up")},
+        {"each": Each("/items", "sku", max_items=0)},
+    ],
+)
+def test_options_that_mean_nothing_are_refused_before_they_are_written_down(options):
+    (name,) = options
+    with pytest.raises(NotPublishable, match=f"with {name}="):
+        prepare(draft(lambda row: 1, [{"a": 1, "items": [{"sku": 1}]}], **options))
+
+
 def test_a_bad_name_is_refused_before_anything_is_asked():
     with pytest.raises(InvalidName):
         prepare(draft(lambda row: pytest.fail("asked"), [{"x": 1}], name="No Such"))

@@ -59,6 +59,7 @@ def test_a_deadline_that_passes(served):
 
 LINES = [
     '{"carrier": "UA", "distance": 1}',
+    "",
     "not JSON",
     '{"carrier": "ZZ", "distance": 1}',
     "[1]",
@@ -70,9 +71,9 @@ LINES = [
 
 def test_lines_in_lines_out(served):
     done = served.run("predict", "delays", "-", stdin="\n".join(LINES) + "\n\n", status=1)
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    answers = [json.loads(line) if line else None for line in done.stdout.splitlines()]
     codes = [answer["error"]["code"] if isinstance(answer, dict) else answer for answer in answers]
-    assert codes == [12.5, "invalid_json", "model_failed", "invalid_json", "invalid_json", "schema_mismatch", 7.0]
+    assert codes == [12.5, None, "invalid_json", "model_failed", "invalid_json", "invalid_json", "schema_mismatch", 7.0]
     assert "5 of the lines" in done.stderr
 
 

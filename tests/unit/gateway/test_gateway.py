@@ -11,9 +11,11 @@ import pytest
 from cloche.errors import (
     DeadlineExceeded,
     InvalidJson,
+    InvalidOutput,
     LogUnavailable,
     ModelFailed,
     SchemaMismatch,
+    ServingError,
     UnknownModel,
     UnknownVersion,
 )
@@ -147,6 +149,26 @@ async def test_a_failure_is_recorded_for_the_author(gateway: Gateway, journal: J
     assert caught.value.inference.replace("-", "") == record.id.hex()
     assert personal(record).failure == "ZeroDivisionError"
     assert personal(record).printed == "hello"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidOutput(id="x", reason="NaN at /price"),
+        InvalidOutput(id="x", reason="NaN at /price", private={"traceback": "", "reason": "NaN at /price"}),
+        ModelFailed(id="x", private={"traceback": "", "reason": "NaN at /price"}),
+    ],
+)
+async def test_without_a_traceback_the_reason_is_recorded(
+    gateway: Gateway, journal: Journal, error: ServingError
+) -> None:
+    def wrong(rows: list[Any]) -> Any:
+        raise error
+
+    gateway.loaded = loaded(version("1.0.0", Scripted(wrong)))
+    with pytest.raises(type(error)):
+        await gateway.answer(Request("toy", body(input={"age": 2})))
+    assert personal(journal.records[0]).failure == "NaN at /price"
 
 
 async def test_the_time_of_the_station_that_gave_up_is_recorded(gateway: Gateway, journal: Journal) -> None:

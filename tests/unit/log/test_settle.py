@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from cloche.drivers.sqlite import SqliteSink
-from cloche.log.settle import settle
+from cloche.log.settle import held, settle
 from cloche.log.ship import Shipper
 from cloche.log.spool import open_spool
 from cloche.ports import Filter
@@ -31,6 +31,14 @@ async def test_without_a_keeper_dead_and_living_spools_are_shipped(place, encode
     assert await place.reader.count(Filter()) == 2
     assert not dead.folder.exists()
     await living.close()
+
+
+async def test_what_is_shipped_and_deleted_meanwhile_is_no_failure(place):
+    """Between listing a spool and looking at its last segment; here a link to nothing stands for one."""
+    folder = place.spool / "0000000000000001-00"
+    folder.mkdir(parents=True)
+    (folder / "00000001.seg").symlink_to("gone")
+    assert held(place.spool) == {}
 
 
 async def test_with_a_keeper_it_waits_for_it(place, encode):

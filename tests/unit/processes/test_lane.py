@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
+from uvicorn.server import ServerState
 
 from cloche.errors import ModelFailed
 from cloche.gateway import Gateway
@@ -196,6 +197,24 @@ async def test_what_is_plain_takes_the_lane(name: str, taken: int) -> None:
     async with served(fast=True, max_body_bytes=100_000) as fast:
         await converse(fast.port, CONVERSATIONS[name])
         assert len(fast.lanes) == taken
+
+
+async def test_the_largest_body_is_the_same_in_the_lane() -> None:
+    async with served(fast=True, max_body_bytes=100) as fast:
+        heard = await converse(fast.port, [post(row()), post(row() + b" " * 100)])
+        assert re.findall(rb"HTTP/1.1 (\d+)", heard) == [b"200", b"413"]
+        assert len(fast.lanes) == 1
+
+
+async def test_long_addresses_are_not_remembered() -> None:
+    door = gateway_app(gateway(), Healthy(), CollectorRegistry(), Settings()).door
+    addresses: dict[bytes, Any] = {}
+    settings = http_server(None, Settings()).config
+    for url in (b"/models/toy/predict", b"/models/%s/predict" % (b"a" * 10_000)):
+        protocol = lane.LaneProtocol(door, addresses, config=settings, server_state=ServerState(), app_state={})
+        protocol.url = url
+        assert protocol._address() is not None
+    assert list(addresses) == [b"/models/toy/predict"]
 
 
 async def test_a_caller_who_leaves_leaves_nothing_behind() -> None:

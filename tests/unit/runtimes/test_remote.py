@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 
 from cloche.errors import DeadlineExceeded, ModelFailed, Overloaded, ServingError, WorkerCrashed, WorkerUnavailable
-from cloche.runtimes.pool import WorkerPool, WorkerSpec
+from cloche.runtimes.pool import Subscriber, WorkerPool, WorkerSpec
 from cloche.runtimes.remote import WorkerRuntime
+from cloche.runtimes.worker import wire
 from cloche.values import Ask, CallContext, Prediction
 
 from .conftest import MakeBundle
@@ -183,3 +185,91 @@ async def retried(runtime: WorkerRuntime, row: dict[str, Any]) -> Any:
                 return json.loads((await ask(runtime, row)).outputs)
             except ServingError:
                 await asyncio.sleep(0.01)
+
+
+class Host:
+    """Starts no workers: the test plays them."""
+
+    def __init__(self) -> None:
+        self.replaced = 0
+
+    def want(self, spec: WorkerSpec, subscriber: Subscriber) -> None: ...
+
+    def release(self, digest: str, subscriber: Subscriber) -> None: ...
+
+    def hung(self, digest: str) -> None:
+        self.replaced += 1
+
+
+class Player:
+    """The worker's end of a connection."""
+
+    def __init__(self, runtime: WorkerRuntime) -> None:
+        self.sock, theirs = socket.socketpair()
+        self.sock.setblocking(False)
+        runtime.connected("sha256:0", theirs)
+
+    async def reply(self, header: dict[str, Any], body: bytes = b"") -> None:
+        """Wait for a call, and answer it."""
+        loop = asyncio.get_running_loop()
+        await asyncio.wait_for(loop.sock_recv(self.sock, 65536), 5)
+        await loop.sock_sendall(self.sock, wire.pack(header, body))
+
+
+def played(hang_after_s: float = 30.0) -> tuple[WorkerRuntime, Host]:
+    host = Host()
+    return WorkerRuntime(WorkerSpec("toy", "1.0.0", "sha256:0", "bundle", "log"), host, hang_after_s), host
+
+
+async def test_a_call_that_the_worker_can_make_nothing_of_fails_at_once() -> None:
+    runtime, host = played(hang_after_s=0.05)
+    worker = Player(runtime)
+    await runtime.wait_ready()
+    asking = asyncio.create_task(ask(runtime, {"n": 1}))
+    await worker.reply({"event": "error", "reason": "this is no call"})
+    with pytest.raises(ModelFailed) as failed:
+        await asking
+    assert failed.value.private["reason"] == "this is no call"
+    await asyncio.sleep(0.1)
+    assert host.replaced == 0
+    await runtime.close()
+    worker.sock.close()
+
+
+async def test_a_version_that_was_let_go_is_replaced_no_more() -> None:
+    """The same version may be live again by then, and its worker well."""
+    runtime, host = played(hang_after_s=0.05)
+    worker = Player(runtime)
+    await runtime.wait_ready()
+    with pytest.raises(DeadlineExceeded):
+        await ask(runtime, {"n": 1}, within_s=0.01)
+    await runtime.close()
+    await asyncio.sleep(0.1)
+    assert host.replaced == 0
+    worker.sock.close()
+
+
+async def test_who_waits_for_a_version_that_was_let_go_waits_no_more() -> None:
+    runtime, _ = played()
+    waiting = asyncio.create_task(runtime.wait_ready())
+    await asyncio.sleep(0)
+    await runtime.close()
+    await asyncio.wait([waiting], timeout=5)
+    assert waiting.cancelled()
+
+
+async def test_the_end_of_an_old_connection_is_not_that_of_the_new() -> None:
+    runtime, _ = played()
+    old = Player(runtime)
+    new = Player(runtime)
+    await runtime.wait_ready()
+    await asyncio.sleep(0.02)
+    old.sock.close()
+    await asyncio.sleep(0.02)
+    assert runtime.state == "ready"
+    asking = asyncio.create_task(ask(runtime, {"n": 1}))
+    reply = {"call": 1, "ok": True, "size": 3, "refusals": {}, "printed": ""}
+    await new.reply({"calls": [reply], "seconds": 0.0}, b"[7]")
+    assert (await asking).outputs == b"[7]"
+    await runtime.close()
+    new.sock.close()

@@ -296,6 +296,16 @@ def test_a_ranking_has_a_limit_of_items():
         compile_schema(schema, each=Items(path="/products"))
 
 
+def test_a_ranking_always_has_items_with_their_names():
+    item = {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
+    schema = {"type": "object", "properties": {"items": {"type": "array", "items": item}}}
+    (found,) = faults({"input": {}}, schema, each=Items())
+    assert (found["pointer"], found["code"]) == ("/input/items", "required")
+    for lax in ({}, {"type": "integer"}, {"type": ["object", "null"], "required": ["id"]}, {"type": "object"}):
+        with pytest.raises(InvalidSchema, match="of type object and require 'id'"):
+            compile_schema({**schema, "properties": {"items": {"type": "array", "items": lax}}}, each=Items())
+
+
 PYDANTIC = {
     "$defs": {
         "Car": {"type": "object", "title": "Car", "properties": {"make": {"type": "string"}}, "required": ["make"]},

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,8 @@ from cloche.runtimes.worker.outputs import InvalidValue, WrongCount, items_of, t
 from cloche.runtimes.worker.ranking import flatten, ranked
 from cloche.runtimes.worker.tracebacks import author_traceback, clean_text
 from cloche.runtimes.worker.wire import LIMIT
+
+_Row = dict[str, Any]
 
 Refusals = dict[str, dict[str, Any]]
 """Row (of a ranking: item) -> code, message and perhaps path."""
@@ -59,7 +62,8 @@ def answer(predict: Predict, manifest: Manifest, payload: bytes, header: Mapping
     Raises:
         Failed: the model raised, or what it returned is not valid.
     """
-    return _answer_alone(predict, manifest, _case(manifest, json.loads(payload), header))
+    read = partial(json.loads, payload)
+    return _answer_alone(predict, manifest, _case(manifest, read(), header, read))
 
 
 def answer_together(
@@ -76,18 +80,15 @@ def answer_together(
     Raises:
         LookupError, TypeError, ValueError: this is no message with calls.
     """
-    rows = json.loads(payload)
-    if len(rows) != sum(header["rows"] for header in headers):
-        raise ValueError(f"{len(rows)} rows came")
-    given = iter(rows)
-    cases = [_case(manifest, list(islice(given, header["rows"])), header) for header in headers]
+    cases = _cases(manifest, payload, headers)
     if len(cases) > 1:
         together = [row for case in cases for row in case.rows]
         infos = [info for case in cases for info in case.infos]
+        count = len(infos)
         try:
-            items = items_of(predict(together, infos), len(together), scalars=manifest.answers == "number")
-        except BaseException:  # noqa: BLE001, S110  whose fault it is comes out when each is asked alone
-            pass
+            items = items_of(predict(together, infos), count, scalars=manifest.answers == "number")
+        except BaseException:  # noqa: BLE001  whose fault it is comes out when each is asked alone
+            cases = _cases(manifest, payload, headers)
         else:
             shares = iter(items)
             return [_caught(_finish, manifest, case, list(islice(shares, len(case.rows)))) for case in cases]
@@ -98,25 +99,55 @@ def answer_together(
 class _Case:
     """One call as the model is asked: for a ranking, a row per item."""
 
-    rows: list[dict[str, Any]]
+    rows: list[_Row]
     infos: list[CallInfo]
     many: bool
+    ids: list[Any]
+    """Of a ranking: what its items are called."""
+    anew: Callable[[], list[_Row]]
+    """Makes the rows as they came: a model may have changed those that it was given."""
 
 
-def _case(manifest: Manifest, given: list[dict[str, Any]], header: Mapping[str, Any]) -> _Case:
-    context = header.get("context") or {}
+def _cases(manifest: Manifest, payload: bytes, headers: Sequence[Mapping[str, Any]]) -> list[_Case]:
+    """Return the calls of a message, with rows that nobody has had yet."""
+    given = json.loads(payload)
+    if len(given) != sum(header["rows"] for header in headers):
+        raise ValueError(f"{len(given)} rows came")
+    cases = []
+    first = 0
+    for header in headers:
+        part = slice(first, first + header["rows"])
+        cases.append(_case(manifest, given[part], header, partial(_read_part, payload, part)))
+        first = part.stop
+    return cases
+
+
+def _read_part(payload: bytes, part: slice) -> list[_Row]:
+    rows: list[_Row] = json.loads(payload)[part]
+    return rows
+
+
+def _case(manifest: Manifest, given: list[_Row], header: Mapping[str, Any], read: Callable[[], list[_Row]]) -> _Case:
+    each, many = manifest.each, manifest.each is None and bool(header.get("many"))
+    rows = _rows(manifest, given)
+    infos = _infos(header.get("context") or {}, len(rows), many)
+    ids = [row.get(each.item_id) for row in rows] if each else []
+    return _Case(rows, infos, many, ids, lambda: _rows(manifest, read()))
+
+
+def _rows(manifest: Manifest, given: list[_Row]) -> list[_Row]:
+    """Return what the model is asked of what the caller sent."""
     if manifest.each is None:
-        many = bool(header.get("many"))
-        return _Case(given, _infos(context, len(given), many), many)
+        return given
     rows = flatten(given[0], manifest.each.path)
     narrow = [column.name for column in manifest.columns or () if column.float32]
     if narrow and manifest.takes in ("rows", "row"):
         _narrow(rows, narrow)
-    return _Case(rows, _infos(context, len(rows), many=False), many=False)
+    return rows
 
 
 def _answer_alone(predict: Predict, manifest: Manifest, case: _Case) -> Answer:
-    return _finish(manifest, case, _ask(predict, case.rows, case.infos, manifest))
+    return _finish(manifest, case, _ask(predict, case, manifest))
 
 
 def _caught(step: Callable[..., Answer], *arguments: Any) -> Answer | Failed:
@@ -132,7 +163,7 @@ def _finish(manifest: Manifest, case: _Case, items: Sequence[Any]) -> Answer:
     """Return the items as JSON; of a ranking, in order."""
     outputs, refusals = _split(items, case.many or manifest.each is not None)
     if manifest.each is not None:
-        outputs = [_ranked(manifest.each, case.rows, outputs, refusals)]
+        outputs = [_ranked(manifest.each, case.ids, outputs, refusals)]
     encoded = json.dumps(outputs, ensure_ascii=False, separators=(",", ":")).encode()
     if len(encoded) > _LARGEST:
         raise Failed("invalid_output", f"the answer has {len(encoded)} bytes, and {_LARGEST} are the most")
@@ -145,27 +176,29 @@ def _infos(context: Mapping[str, Any], rows: int, many: bool) -> list[CallInfo]:
     return [CallInfo(f"{call}.{row}" if many else call, now_us, subject, parameters) for row in range(rows)]
 
 
-def _ask(predict: Predict, rows: Sequence[Mapping[str, Any]], infos: Sequence[CallInfo], manifest: Manifest) -> Any:
+def _ask(predict: Predict, case: _Case, manifest: Manifest) -> list[Any]:
     """Return one item per row; where the model raises, ask it row by row, so that the guilty one is known."""
-    if not rows:
+    count = len(case.rows)
+    if not count:
         return []
+    alone = count == 1
     try:
-        return items_of(predict(rows, infos), len(rows), scalars=manifest.answers == "number")
+        return items_of(predict(case.rows, case.infos), count, scalars=manifest.answers == "number")
     except WrongCount as wrong:
         raise Failed("model_failed", str(wrong)) from None
     except FrameError as error:
-        if len(rows) == 1:
+        if alone:
             raise Failed("invalid_input", str(error), row=0) from None
     except Refusal as refusal:
-        if len(rows) == 1:
+        if alone:
             return [refusal]
     except BaseException as error:  # noqa: BLE001  a model's SystemExit is a failure of the call like any other
-        if len(rows) == 1:
+        if alone:
             raise Failed("model_failed", type(error).__name__, author_traceback(error), 0) from None
     items: list[Any] = []
-    for position, (row, info) in enumerate(zip(rows, infos, strict=True)):
+    for position, (row, info) in enumerate(zip(case.anew(), case.infos, strict=True)):
         try:
-            items += _ask(predict, [row], [info], manifest)
+            items += _ask(predict, replace(case, rows=[row], infos=[info]), manifest)
         except Failed as failure:
             reason = f"row {position}: {failure.reason}"
             raise Failed(failure.error, reason, failure.traceback, position) from None
@@ -190,10 +223,10 @@ def _split(items: Sequence[Any], many: bool) -> tuple[list[Any], Refusals]:
     return outputs, refusals
 
 
-def _ranked(each: Each, rows: Sequence[Mapping[str, Any]], outputs: Sequence[Any], refusals: Refusals) -> list[Any]:
+def _ranked(each: Each, ids: Sequence[Any], outputs: Sequence[Any], refusals: Refusals) -> list[Any]:
     """Return the items in the order of their scores. A refusal is of an item."""
     scores = [None if str(row) in refusals else _score(output, row) for row, output in enumerate(outputs)]
-    return ranked([row.get(each.item_id) for row in rows], scores, each.item_id, each.order)
+    return ranked(ids, scores, each.item_id, each.order)
 
 
 def _narrow(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:

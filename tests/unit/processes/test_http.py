@@ -1,0 +1,68 @@
+"""What is not a plain request: offers of another protocol, trailers, and heads that never end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from .test_lane import converse, post, row, served
+
+OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
+CHUNKED = post(b"", "/models/toy/predict", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+
+
+async def test_an_offer_of_another_protocol_is_declined() -> None:
+    async with served(fast=True) as fast:
+        heard = await converse(fast.port, [post(row(age=21), "/models/toy/predict", *OFFER)])
+    assert heard.startswith(b"HTTP/1.1 200")
+    assert b'"output":42' in heard
+
+
+@pytest.mark.parametrize("pieces", ["head in two", "upper case", "pipelined"])
+async def test_a_body_is_never_read_as_the_next_request(pieces: str) -> None:
+    """Behind a proxy that shares its connections, whoever sent the body would choose what another is answered."""
+    smuggled = post(row(age=1234))
+    whole = post(smuggled, "/models/toy/predict", *OFFER)
+    head, _, body = whole.partition(b"\r\n\r\n")
+    parts = {
+        "head in two": [head[:30], head[30:] + b"\r\n\r\n", body],
+        "upper case": [head.replace(b"Upgrade:", b"UPGRADE:") + b"\r\n\r\n", body],
+        "pipelined": [post(row()) + head + b"\r\n\r\n", body],
+    }
+    async with served(fast=True) as fast:
+        with contextlib.suppress(ConnectionError):
+            heard = await converse(fast.port, parts[pieces])
+            assert b"HTTP/1.1 400" in heard
+            assert b"2468" not in heard
+        assert len(fast.lanes) <= 1
+
+
+async def test_trailers_are_no_headers() -> None:
+    request = CHUNKED + b"%x\r\n%s\r\n0\r\nCloche-Deadline-Ms: soon\r\n\r\n" % (len(row()), row())
+    async with served(fast=True) as fast:
+        heard = await converse(fast.port, [request + post(row())])
+    assert heard.count(b"HTTP/1.1 200") == 2
+
+
+@pytest.mark.parametrize(
+    ("begin", "more"),
+    [
+        (b"GET / HTTP/1.1\r\n", b"a: %s\r\n" % (b"x" * 1000)),
+        (b"GET / HTTP/1.1\r\na: ", b"x" * 1000),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n", b"a: %s\r\n" % (b"x" * 1000)),
+        (CHUNKED + b"2\r\n{}\r\n0\r\na: ", b"x" * 1000),
+        (CHUNKED + b"2;", b"x" * 1000),
+    ],
+    ids=["headers", "one header", "trailers", "one trailer", "chunk extension"],
+)
+async def test_what_never_ends_is_cut_off(begin: bytes, more: bytes) -> None:
+    async with served(fast=True) as fast:
+        _, writer = await asyncio.open_connection("127.0.0.1", fast.port)
+        writer.write(begin)
+        with pytest.raises(ConnectionError):
+            for _ in range(100_000):
+                writer.write(more)
+                await writer.drain()
+        assert not fast.server.server_state.connections
