@@ -84,7 +84,7 @@ class Workers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Milliseconds, Meta(description="A worker that is busy with one call for longer is replaced.")
     ] = 5_000
     threads: Annotated[
-        int, Meta(ge=0, description="Threads of numerical libraries in a worker; 0 means cores / workers.")
+        int, Meta(ge=0, description="Threads of numerical libraries in a worker; 0 means half the cores.")
     ] = 0
 
 
@@ -92,7 +92,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Everything a process is told from outside."""
 
     token: Annotated[
-        str | None,
+        Annotated[str, Meta(min_length=1)] | None,
         Meta(description="Bearer token that every call must carry. In the file only as `env:NAME` or `file:PATH`."),
     ] = None
     server: Server = Server()

@@ -8,16 +8,24 @@ import click
 
 from cloche.errors import MissingExtra
 
+FOLDER = ".cloche-demo"
+
 
 @click.command()
 @click.option("--once", is_flag=True, help="End after the calls, and do not wait for Ctrl-C.")
-@click.option(
-    "--folder", default=".cloche-demo", type=click.Path(path_type=Path), help="Where to; it is emptied first."
-)
+@click.option("--folder", default=FOLDER, type=click.Path(path_type=Path), help="Where to; it is emptied first.")
 def demo(once: bool, folder: Path) -> None:
     """Train three models on the flights that left New York in 2013, publish and serve them, and send later flights."""
+    if not _is_ours(folder):
+        raise click.BadParameter(f"{folder} holds what no demo made, and would be emptied.", param_hint="--folder")
     try:
         from cloche.demo.tour import run
     except ModuleNotFoundError as error:
         raise MissingExtra(what="The demo", module=error.name, requirement="cloche[demo]") from None
     run(folder, once)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Tell whether nothing is lost when the folder is emptied: it is new, or an earlier demo's."""
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return not present or folder.name == FOLDER or present == {".cloche", "server.log"}

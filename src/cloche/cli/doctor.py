@@ -85,7 +85,7 @@ def guarantees(settings: Settings, links: bool) -> dict[str, dict[str, Any]]:
             f"log.mode is {mode}, log.when_full is {settings.log.when_full}",
         ),
         "a version is published whole or not at all": _promise(
-            links, "the file system of the home has hard links" if links else "it has no hard links"
+            links, "the file system of the home has hard links" if links else "no hard link can be made in the home"
         ),
         "a dead worker is noticed within milliseconds": _promise(
             hasattr(os, "pidfd_open"), "by pidfd" if hasattr(os, "pidfd_open") else "without pidfd, by end of file"
@@ -126,7 +126,7 @@ def _home(place: Place) -> dict[str, str]:
         "settings": f"{place.home.settings_file}{'' if place.home.settings_file.exists() else ' (none)'}",
         "server": _server(place),
         "disk": f"{free / 1e9:,.1f} GB free at {folder}",
-        "fdatasync": f"{_sync_us(folder):,.0f} µs to write 4 KiB and sync it, median of {_SYNCS}",
+        "fdatasync": _sync_cost(folder),
     }
 
 
@@ -144,6 +144,13 @@ def _server(place: Place) -> str:
     return "none"
 
 
+def _sync_cost(folder: Path) -> str:
+    try:
+        return f"{_sync_us(folder):,.0f} µs to write 4 KiB and sync it, median of {_SYNCS}"
+    except OSError as error:
+        return f"nothing can be written at {folder}: {error.strerror}"
+
+
 def _sync_us(folder: Path) -> float:
     sync = getattr(os, "fdatasync", os.fsync)
     taken = []
@@ -157,12 +164,12 @@ def _sync_us(folder: Path) -> float:
 
 
 def _links(place: Place) -> bool:
-    with tempfile.TemporaryDirectory(dir=_nearest_folder(place.home.path), prefix=".cloche-doctor-") as scratch:
+    folder = _nearest_folder(place.home.path)
+    with suppress(OSError), tempfile.TemporaryDirectory(dir=folder, prefix=".cloche-doctor-") as scratch:
         original = Path(scratch, "original")
         original.touch()
-        with suppress(OSError):
-            Path(scratch, "link").hardlink_to(original)
-            return True
+        Path(scratch, "link").hardlink_to(original)
+        return True
     return False
 
 

@@ -118,11 +118,13 @@ def _problem(answer: Answer) -> str:
 
 
 def _next_step(answer: Answer, call: Call, place: Place) -> str:
-    """Say what to type where the server knows no such model or version.
+    """Say what to type where the server wants a token, or knows no such model or version.
 
     Raises:
         ModelNotFound, VersionNotFound: it is not published either; the message names those nearest.
     """
+    if answer.body.get("code") == "unauthorized":
+        return "\nFrom here: set CLOCHE_TOKEN to the token of the server."
     if answer.body.get("code") not in ("unknown_model", "unknown_version"):
         return ""
     version, _ = wait_for(place.registry().resolve(call.model, call.version or "*"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import uvloop
 
 from cloche.assembly import open_keeper
+from cloche.errors import LogInUse
 from cloche.home import Home
 from cloche.processes.boot import Boot, RunLock, read_boot, start_logging
 from cloche.processes.http import http_server
@@ -46,7 +47,10 @@ def main() -> None:
     lock.take()
     os.nice(NICENESS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(keep(boot))
+        try:
+            runner.run(keep(boot))
+        except LogInUse as error:
+            raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

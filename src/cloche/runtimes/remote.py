@@ -68,6 +68,9 @@ class WorkerRuntime:
         self._watch: asyncio.TimerHandle | None = None
         self._sent_at = 0.0
         self._row_s = 0.0
+        self._newest_sent = 0
+        self._prints = False
+        """Whether its model prints: then each call goes alone, so that what is printed is known to be its own."""
         self._connection: _Connection | None = None
         self._numbers = itertools.count(1)
         self._ready: asyncio.Future[None] = self._loop.create_future()
@@ -91,7 +94,14 @@ class WorkerRuntime:
         finally:
             timer.cancel()
             call.answer.cancel()
+            self._forget(call)
         return read_reply(reply, body, ask.context.id, (self._spec.model, self._spec.version))
+
+    def _forget(self, call: _Call) -> None:
+        """Take a call that nobody waits for out of the queue, where it is still there."""
+        if call.number > self._newest_sent and call in self._queue:
+            self._queue.remove(call)
+            self._rows_queued -= call.ask.rows
 
     def _admit(self, deadline: float) -> None:
         """Refuse at once what could only be answered too late."""
@@ -103,13 +113,14 @@ class WorkerRuntime:
             return
         self._busy = self._next_batch()
         if self._busy:
+            self._newest_sent = self._busy[-1].number
             self._sent_at = self._loop.time()
             self._watch = self._loop.call_later(self._hang_after_s, self._workers.hung, self._spec.digest)
             self._connection.send(self._busy)
 
     def _next_batch(self) -> list[_Call]:
         """Take what waits: at least one call, and more where they are quick together."""
-        limit = min(BATCH_ROWS, BATCH_S / self._row_s) if self._row_s else 1
+        limit = min(BATCH_ROWS, BATCH_S / self._row_s) if self._row_s and not self._prints else 1
         batch: list[_Call] = []
         rows = 0
         while self._queue and (not batch or rows + self._queue[0].ask.rows <= limit):
@@ -133,6 +144,7 @@ class WorkerRuntime:
                 call.fail(ModelFailed(id=call.ask.context.id, private=private))
             self._send_next()
             return
+        self._prints |= bool(header.get("printed_together"))
         row_s = (self._loop.time() - self._sent_at) / sum(call.ask.rows for call in batch)
         self._row_s += SMOOTHING * (row_s - self._row_s) if self._row_s else row_s
         start = 0

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
+import tempfile
 
 import pytest
 
@@ -21,6 +23,17 @@ def test_it_says_what_holds_here(run, home, folder, monkeypatch):
     text = run("doctor").stdout
     assert "NO" in text
     assert str(home.path) in text
+
+
+def test_a_disk_that_takes_nothing_is_said(run, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    found = json.loads(run("doctor", "--json").stdout)
+    assert "No space left on device" in found["home"]["fdatasync"]
+    assert not found["guarantees"]["a version is published whole or not at all"]["holds"]
 
 
 def test_it_changes_nothing(run, folder):

@@ -62,7 +62,11 @@ async def test_what_never_ends_is_cut_off(begin: bytes, more: bytes) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", fast.port)
         writer.write(begin)
         with pytest.raises(ConnectionError):
-            for _ in range(100_000):
-                writer.write(more)
-                await writer.drain()
+            await _pour(writer, more)
         assert not fast.server.server_state.connections
+
+
+async def _pour(writer: asyncio.StreamWriter, more: bytes) -> None:
+    for _ in range(100_000):
+        writer.write(more)
+        await writer.drain()

@@ -95,6 +95,30 @@ async def test_each_caller_gets_its_own_rows(start: Start) -> None:
     assert largest[0] > 5, "nothing was ever batched"
 
 
+async def test_what_a_model_prints_reaches_the_record_of_its_own_call_alone(start: Start, tmp_path: Path) -> None:
+    runtime = await start("class M:\n def predict_one(self, row): print(row['n']); return row['n']")
+    for number in range(8):
+        await ask(runtime, {"n": number})
+    for _ in range(3):
+        found = await asyncio.gather(*(ask(runtime, {"n": number}) for number in range(50)))
+        for prediction in found:
+            assert prediction.printed.strip() in ("", *map(str, json.loads(prediction.outputs)))
+    assert [prediction.printed.strip() for prediction in found] == [str(number) for number in range(50)]
+    assert (tmp_path / "worker.log").read_text().strip(), "what a first batch printed is not lost"
+
+
+async def test_a_call_that_nobody_waits_for_leaves_the_queue(start: Start) -> None:
+    runtime = await start()
+    await ask(runtime, {"n": 0})
+    busy = asyncio.create_task(ask(runtime, {"n": 1, "sleep": 0.3}))
+    await asyncio.sleep(0.01)
+    late = [asyncio.create_task(ask(runtime, {"n": 2}, within_s=0.05)) for _ in range(20)]
+    assert {type(ended) for ended in await asyncio.gather(*late, return_exceptions=True)} == {DeadlineExceeded}
+    assert not runtime._queue
+    assert runtime._rows_queued == 0
+    assert json.loads((await busy).outputs) == [1]
+
+
 async def test_rankings_go_together_and_come_apart(start: Start) -> None:
     model = "class M:\n def predict(self, rows): return [row['score'] + row['plus'] for row in rows]"
     runtime = await start(model, each={"path": "/items", "item_id": "sku"})

@@ -206,15 +206,19 @@ class Server:
         self._printed.begin()
         found = answer_together(self._predict, self._manifest, body, header["calls"])
         printed = self._printed.end()
+        together = len(found) > 1
+        if together and printed:
+            sys.stderr.write(printed)  # nobody knows whose it is, and records are about one person each
         replies: list[dict[str, Any]] = []
         for call, one in zip(header["calls"], found, strict=True):
-            reply: dict[str, Any] = {"call": call["call"], "printed": "" if replies else printed}
+            reply: dict[str, Any] = {"call": call["call"], "printed": "" if together else printed}
             if isinstance(one, Failed):
                 replies.append(reply | {"ok": False, "size": 0} | one.header())
             else:
                 replies.append(reply | {"ok": True, "size": len(one.outputs), "refusals": one.refusals})
         outputs = b"".join(one.outputs for one in found if isinstance(one, Answer))
-        return pack({"calls": replies, "seconds": time.perf_counter() - began}, outputs)
+        seconds = time.perf_counter() - began
+        return pack({"calls": replies, "seconds": seconds, "printed_together": together and bool(printed)}, outputs)
 
     def _obey(self) -> None:
         """Do what the host says on the control socket; the end of the host is not the end of the worker."""
