@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
+from cloche.home import Home
 from cloche.processes.boot import ServerFile
 
 SERVER_CPU, LOAD_CPU = 0, 1
@@ -60,12 +59,9 @@ def start_cloche(name: str, home: Path, mode: str, model: str, body: bytes) -> S
     began = time.perf_counter()
     process = _spawn([*command, "--log-mode", mode], {})
     while True:
-        try:
-            found = msgspec.json.decode((home / "run" / "server.json").read_bytes(), type=ServerFile)
-            if found.pid == process.pid:
-                break
-        except (OSError, msgspec.DecodeError):
-            pass
+        found = ServerFile.read(Home(home))
+        if found is not None and found.pid == process.pid:
+            break
         _still_alive(process, began)
         time.sleep(0.005)
     port = int(found.url.rpartition(":")[2])

@@ -62,9 +62,6 @@ def _rebuild(kind: type[ClocheError], details: dict[str, Any]) -> ClocheError:
     return kind(**details)
 
 
-# ── a caller's mistake ──────────────────────────────────────────────────────────────────────────────────────────────
-
-
 class CallError(ClocheError):
     """The call can't be answered as it was asked."""
 
@@ -131,9 +128,6 @@ class Forbidden(CallError):
     """This is not allowed: {reason}."""
 
 
-# ── a call that could not be answered ───────────────────────────────────────────────────────────────────────────────
-
-
 class ServingError(ClocheError):
     """The call was well formed and could not be answered."""
 
@@ -183,9 +177,6 @@ class LogUnavailable(ServingError):
     retry_after_s = 1
 
 
-# ── publishing ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 class PublishError(ClocheError):
     """This can't be published."""
 
@@ -228,9 +219,6 @@ class VersionExists(PublishError):
     """{name} {version} is published with other content, and versions never change. The next free one is {free}."""
 
 
-# ── registry ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 class RegistryError(ClocheError):
     """The registry does not hold what was wanted."""
 
@@ -267,9 +255,6 @@ class ReleaseTaken(RegistryError):
     """Somebody else wrote release {number} at the same moment. Look at it, and run the command again."""
 
 
-# ── inference log ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 class LogError(ClocheError):
     """The inference log can't do that."""
 
@@ -288,9 +273,6 @@ class LogCorrupt(LogError):
 
 class SinkUnavailable(LogError):
     """The log at {where} can't be written now: {reason}. Nothing is lost: the spool keeps it, and it is tried again."""
-
-
-# ── setup ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class SetupError(ClocheError):

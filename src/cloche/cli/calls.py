@@ -38,10 +38,9 @@ class Calls:
 
     def __init__(self, home: Home, token: str | None, deadline_ms: int | None) -> None:
         self._home = home
-        try:
-            found = msgspec.json.decode(ServerFile.path(home).read_bytes(), type=ServerFile)
-        except (FileNotFoundError, msgspec.DecodeError):
-            raise ServerNotFound(home=home.path) from None
+        found = ServerFile.read(home)
+        if found is None:
+            raise ServerNotFound(home=home.path)
         parts = urlsplit(found.url)
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_PATIENCE_S)
         self._headers = {"Content-Type": "application/json"}

@@ -135,13 +135,13 @@ def _nearest_folder(path: Path) -> Path:
 
 
 def _server(place: Place) -> str:
-    with suppress(FileNotFoundError, msgspec.DecodeError):
-        found = msgspec.json.decode(ServerFile.path(place.home).read_bytes(), type=ServerFile)
-        with suppress(OSError):
-            os.kill(found.pid, 0)
-            return f"{found.url}, control {found.control_url}, process {found.pid}"
-        return f"none; process {found.pid}, which was the last, is gone"
-    return "none"
+    found = ServerFile.read(place.home)
+    if found is None:
+        return "none"
+    with suppress(OSError):
+        os.kill(found.pid, 0)
+        return f"{found.url}, control {found.control_url}, process {found.pid}"
+    return f"none; process {found.pid}, which was the last, is gone"
 
 
 def _sync_cost(folder: Path) -> str:

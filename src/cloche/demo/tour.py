@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
@@ -116,10 +115,11 @@ def _make_default(version: str, home: Home) -> None:
 def _server(home: Home) -> Iterator[ServerFile]:
     """Run `cloche serve` beside this process, and end it gently."""
     process = _start(home, PREFERRED_PORT) or _start(home, 0)
-    if process is None:
-        raise SystemExit("The server did not start; what it said stands above.")
+    server = ServerFile.read(home)
+    if process is None or server is None:
+        raise SystemExit(f"The server did not start. It wrote {_server_log(home)}")
     try:
-        yield msgspec.json.decode(ServerFile.path(home).read_bytes(), type=ServerFile)
+        yield server
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
@@ -129,8 +129,7 @@ def _start(home: Home, port: int) -> subprocess.Popen[bytes] | None:
     """Return a server that is ready, or None where it ended at once (its port was taken)."""
     command = [sys.executable, "-m", "cloche", "--home", str(home.path), "serve", "--port", str(port)]
     command += ["--control-port", "0" if port == 0 else "8002"]
-    log = home.path.parent / "server.log"
-    with log.open("ab") as output:
+    with _server_log(home).open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
     until = time.monotonic() + START_S
     while process.poll() is None:
@@ -138,15 +137,19 @@ def _start(home: Home, port: int) -> subprocess.Popen[bytes] | None:
             return process
         if time.monotonic() > until:
             process.kill()
-            raise SystemExit(f"The server was not ready within {START_S:.0f} s. It wrote {log}")
+            raise SystemExit(f"The server was not ready within {START_S:.0f} s. It wrote {_server_log(home)}")
         time.sleep(0.05)
     return None
 
 
+def _server_log(home: Home) -> Path:
+    return home.path.parent / "server.log"
+
+
 def _is_ready(home: Home, pid: int) -> bool:
+    server = ServerFile.read(home)
     try:
-        server = msgspec.json.decode(ServerFile.path(home).read_bytes(), type=ServerFile)
-        return server.pid == pid and _get(server, "/ready").status == http.client.OK
+        return server is not None and server.pid == pid and _get(server, "/ready").status == http.client.OK
     except (OSError, http.client.HTTPException):
         return False
 

@@ -72,3 +72,17 @@ class ServerFile(msgspec.Struct, frozen=True):
     def path(home: Home) -> Path:
         """Where it lies."""
         return home.run / "server.json"
+
+    @classmethod
+    def read(cls, home: Home) -> ServerFile | None:
+        """Return what it says, or None where no server runs."""
+        try:
+            return msgspec.json.decode(cls.path(home).read_bytes(), type=cls)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def write(self, home: Home) -> None:
+        """Put it in its place, whole."""
+        draft = self.path(home).with_suffix(".new")
+        draft.write_bytes(msgspec.json.encode(self))
+        draft.replace(self.path(home))

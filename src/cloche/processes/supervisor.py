@@ -61,7 +61,7 @@ class Supervisor:
         self._calls = _bind(server.host, server.port, "--port")
         self._control = _bind(server.control_host, server.control_port, "--control-port")
         found = ServerFile(_url(self._calls), _url(self._control), os.getpid())
-        ServerFile.path(self._home).write_bytes(msgspec.json.encode(found))
+        found.write(self._home)
         return found
 
     async def run(self, stopping: asyncio.Event) -> None:

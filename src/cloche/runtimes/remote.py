@@ -77,8 +77,6 @@ class WorkerRuntime:
         self._dialing: set[asyncio.Task[None]] = set()
         workers.want(spec, self)
 
-    # ── calls ──
-
     async def predict(self, ask: Ask, deadline: float) -> Prediction:
         """Answer one call before `deadline` (seconds of the loop's clock)."""
         if self._connection is None:
@@ -157,8 +155,6 @@ class WorkerRuntime:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
-
-    # ── connections ──
 
     def connected(self, digest: str, connection: socket.socket) -> None:
         """Take a connection to a worker that has loaded."""
