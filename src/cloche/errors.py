@@ -9,7 +9,7 @@
     │   └── Unauthorized · Forbidden
     ├── ServingError     a well-formed call that could not be answered: it is recorded
     │   ├── ModelFailed · InvalidOutput
-    │   ├── WorkerCrashed · WorkerUnavailable · Overloaded · DeadlineExceeded
+    │   ├── ModelLoading · WorkerCrashed · WorkerUnavailable · Overloaded · DeadlineExceeded
     │   └── LogUnavailable
     ├── PublishError     a version that can't be published as it is
     │   ├── InvalidName · InvalidVersion · InvalidExamples · InvalidSchema · NotPublishable
@@ -147,6 +147,12 @@ class ModelFailed(ServingError):
 
 class InvalidOutput(ServingError):
     """The model's answer is not valid: {reason}. Its author finds it with: cloche log show {id}"""
+
+
+class ModelLoading(ServingError):
+    """{model} is live and still being loaded here. GET /ready says what it waits for."""
+
+    retry_after_s = 2
 
 
 class WorkerCrashed(ServingError):

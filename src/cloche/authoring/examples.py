@@ -92,6 +92,8 @@ def _read(draft: Draft, traits: Mapping[str, Any], single_precision: bool) -> Ex
     rows = _dicts(given)
     if wants_frame or draft.takes in ("frame", "array"):
         return _framed(draft, _frame_of(rows, draft.training))
+    if traits["flavor"] == "heuristic" and len(rows) == 1:
+        rows *= 2  # a list of one item could be the answer to one row as well as to a list of one
     plain = [to_json_value(row) for row in rows]
     schema = _schema(draft) or infer_rows(plain, unknown_fields=draft.unknown_fields)
     return Examples(rows, plain, None, schema)

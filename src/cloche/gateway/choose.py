@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from cloche.errors import UnknownModel, UnknownVersion
+from cloche.errors import ModelLoading, UnknownModel, UnknownVersion
 from cloche.registry.bundle import Manifest
 from cloche.runtimes.runtime import Runtime
 from cloche.schema import Accept
@@ -52,6 +52,8 @@ class Loaded(msgspec.Struct, frozen=True, eq=False):
     """Everything that is live at one moment. A release replaces it as a whole."""
 
     models: Mapping[str, LoadedModel] = MappingProxyType({})
+    coming: frozenset[str] = frozenset()
+    """Models that are live and not loaded yet."""
 
 
 class Choice(msgspec.Struct, frozen=True, eq=False):
@@ -69,10 +71,13 @@ def choose(loaded: Loaded, request: Request) -> Choice:
     """Return the version that the caller asked for, or the model's default.
 
     Raises:
+        ModelLoading: the model is live, and not loaded yet.
         UnknownModel: no such model is live.
         UnknownVersion: the model is live without such a version.
     """
     model = loaded.models.get(request.model)
+    if model is None and request.model in loaded.coming:
+        raise ModelLoading(model=request.model)
     if model is None:
         raise UnknownModel(model=_shown(request.model))
     if request.version is None:

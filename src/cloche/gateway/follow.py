@@ -140,9 +140,14 @@ class Follower:
         if earlier := self._tasks.get(name):
             earlier.cancel()
         self._waiting[name] = Waiting(name, number, None, name in self._gateway.loaded.models)
+        self._show(self._gateway.loaded.models)
         task = asyncio.get_running_loop().create_task(self._bring_up(name, routing, number))
         self._tasks[name] = task
         task.add_done_callback(lambda done: self._tasks.pop(name) if self._tasks.get(name) is done else None)
+
+    def _show(self, models: Mapping[str, LoadedModel]) -> None:
+        """Put what is loaded in force, with the names of what is not."""
+        self._gateway.loaded = Loaded(models, frozenset(self._waiting.keys() - models.keys()))
 
     async def _bring_up(self, name: str, routing: Routing, number: int) -> None:
         """Load a model's routing, however often it takes, and put it in force."""
@@ -158,8 +163,8 @@ class Follower:
             self._waiting[name] = Waiting(name, number, reason, name in self._gateway.loaded.models)
             await asyncio.sleep(RETRY_S)
         before = _versions(self._gateway.loaded)
-        self._gateway.loaded = Loaded({**self._gateway.loaded.models, name: model})
         del self._waiting[name]
+        self._show({**self._gateway.loaded.models, name: model})
         logger.info("%s: release %d is in force, default %s", name, number, model.default.manifest.version)
         self._let_go(before, _versions(self._gateway.loaded))
 

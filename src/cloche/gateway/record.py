@@ -6,7 +6,7 @@ import hashlib
 
 import msgspec
 
-from cloche.errors import InvalidOutput, ServingError
+from cloche.errors import InvalidOutput, ServingError, WorkerCrashed
 from cloche.gateway.decide import Decision
 from cloche.gateway.enrich import Dossier
 from cloche.log.columns import pack_call, pack_ranking, pack_text
@@ -62,6 +62,8 @@ def _reason(error: ServingError) -> str | None:
     """Return what the model's author has to know: the traceback, or what was wrong with an answer that has none."""
     private = error.private
     said = error.details["reason"] if isinstance(error, InvalidOutput) else None
+    if isinstance(error, WorkerCrashed):
+        said = "The worker died with this call. What it wrote last: cloche models logs"
     return private.get("traceback") or private.get("reason") or said
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -16,6 +17,7 @@ from cloche.web.problems import TITLES, problem
 KEEP_ALIVE_S = 75
 MOST_HEAD_BYTES = 64 * 1024
 
+_OFFER = re.compile(rb"(?i)(?<=\n)upgrade:")
 _OF_A_BODY = (b"content-length", b"transfer-encoding")
 
 
@@ -86,7 +88,7 @@ def _without_offers(data: bytes) -> bytes:
     when the head is complete: what follows it would be read as the next request.
     """
     head, end, body = data.partition(b"\r\n\r\n")
-    return head.replace(b"pgrade:", b"pgrade-Declined:") + end + body
+    return _OFFER.sub(b"declined:", head) + end + body
 
 
 class HttpServer(uvicorn.Server):

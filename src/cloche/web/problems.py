@@ -26,6 +26,7 @@ STATUS: dict[type[ClocheError], int] = {
     errors.HeadTooLarge: 431,
     errors.ModelFailed: 500,
     errors.InvalidOutput: 500,
+    errors.ModelLoading: 503,
     errors.WorkerCrashed: 503,
     errors.WorkerUnavailable: 503,
     errors.Overloaded: 503,

@@ -14,13 +14,14 @@ from cloche.errors import (
     InvalidOutput,
     LogUnavailable,
     ModelFailed,
+    ModelLoading,
     SchemaMismatch,
     ServingError,
     UnknownModel,
     UnknownVersion,
 )
 from cloche.gateway import Gateway
-from cloche.gateway.choose import StandIn
+from cloche.gateway.choose import Loaded, StandIn
 from cloche.log.columns import unpack, unpack_output
 from cloche.registry.bundle import Each
 from cloche.values import Personal, Prediction, Record, Request
@@ -95,6 +96,14 @@ async def test_a_callers_mistake_is_counted_and_not_recorded(
         await gateway.answer(request_)
     assert journal.records == []
     assert sum(gateway.tally.refused.values()) == 1
+
+
+async def test_a_model_that_is_still_loading_is_no_unknown_one(gateway: Gateway, journal: Journal) -> None:
+    gateway.loaded = Loaded(gateway.loaded.models, frozenset({"late"}))
+    with pytest.raises(ModelLoading) as error:
+        await gateway.answer(Request("late", b"{}"))
+    assert error.value.retry_after_s
+    assert journal.records == []
 
 
 def unfit(rows: list[Any]) -> Any:

@@ -113,7 +113,8 @@ async def test_a_call_that_nobody_waits_for_leaves_the_queue(start: Start) -> No
     busy = asyncio.create_task(ask(runtime, {"n": 1, "sleep": 0.3}))
     await asyncio.sleep(0.01)
     late = [asyncio.create_task(ask(runtime, {"n": 2}, within_s=0.05)) for _ in range(20)]
-    assert {type(ended) for ended in await asyncio.gather(*late, return_exceptions=True)} == {DeadlineExceeded}
+    ended = {type(error) for error in await asyncio.gather(*late, return_exceptions=True)}
+    assert ended <= {DeadlineExceeded, Overloaded}
     assert not runtime._queue
     assert runtime._rows_queued == 0
     assert json.loads((await busy).outputs) == [1]

@@ -107,7 +107,7 @@ async def settled(place: Place) -> LogReader:
     waiting = asyncio.get_running_loop().call_later(_QUIET_S, show.note, "Bringing the log up to date …")
     try:
         if not await settle(place.home.spool, lambda: open_sink(place.home), reader):
-            show.note("The newest inferences are not in the log yet: `cloche doctor` says what the keeper does.")
+            show.note("The newest inferences are not in the log yet: GET /ready on the control address says why.")
     finally:
         waiting.cancel()
     return reader
