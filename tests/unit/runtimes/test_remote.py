@@ -72,7 +72,7 @@ async def test_each_caller_gets_its_own_rows(start: Start) -> None:
     calls = 20_000 if os.environ.get("CLOCHE_PROVE") else 1_500
 
     async def call(number: int) -> None:
-        await asyncio.sleep(chance.random() * 0.5)
+        await asyncio.sleep(chance.random() * calls / 3_000)
         rows = [{"n": f"{number}.{row}"} for row in range(chance.randint(1, 5))]
         fate = chance.choice(["answer"] * 8 + ["refuse", "fail"])
         if fate != "answer":

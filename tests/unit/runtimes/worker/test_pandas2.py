@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ HERE = Path(__file__).parent
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("module", ["test_frames.py", "test_same_answers.py"])
-def test_frames_on_pandas_2(module: str) -> None:
+def test_frames_on_pandas_2(module: str, evidence: Callable[[str, str, str], None]) -> None:
     if not PYTHON.exists():
         pytest.fail("The environment with pandas 2 is missing. Make it with: make .venv/.pandas2", pytrace=False)
     command = [PYTHON, "-m", "pytest", "-q", "-c", os.devnull, "--noconftest", "-W", "error", "-p", "no:cacheprovider"]
@@ -25,3 +26,4 @@ def test_frames_on_pandas_2(module: str) -> None:
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert "passed" in done.stdout
+    evidence(f"the same tests of frames under pandas 2: {module}", "with the same counts", done.stdout.splitlines()[-1])

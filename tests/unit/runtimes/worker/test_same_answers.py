@@ -135,14 +135,16 @@ def assert_same_answers(model: Any, frame: Any, rows: list[dict[str, Any]], buil
 
 @pytest.mark.timeout(1800)
 def test_every_row_alone_in_a_batch_and_in_the_training_frame(
-    model: Any, training: Any, record_property: Callable[[str, object], None]
+    model: Any, training: Any, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
 ) -> None:
     columns = columns_of(describe_frame(training.head(20), training))
     frame = training.head(ROWS)
     rows = json.loads(json.dumps(rows_to_json(frame, columns), allow_nan=False))
     assert_same_answers(model, frame, rows, FrameBuilder(columns))
     claim = f"a row answers the same alone, in a random batch, and in the training frame (pandas {pd.__version__})"
-    record_property("evidence", json.dumps([claim, f"{len(rows):,} rows", f"equal to 1e-12: {model.steps[-1][0]}"]))
+    record_property(
+        "evidence", json.dumps([claim, f"{len(rows):,} rows", f"equal to 1e-12 ({request.node.callspec.id})"])
+    )
 
 
 def test_rows_with_unseen_categories(model: Any, training: Any) -> None:
