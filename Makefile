@@ -21,7 +21,7 @@ check: $(VENV)/.test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/lint-imports
+	$(VENV)/bin/lint-imports --no-cache
 
 prove: $(VENV)/.test $(VENV)/.pandas2
 	$(VENV)/bin/python -m tests.prove
