@@ -37,13 +37,13 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
-	@echo "Installing Cloche and what the demo needs: about 110 MB to download, a minute or two the first time."
+	@echo "Installing Cloche and what the demo needs: about 100 MB to download, a minute or two the first time."
 	$(PIP) -r requirements/demo.txt
 	$(PIP) --no-deps --editable .
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt pyproject.toml | $(VENV)/bin/python
-	@echo "Installing what the checks need: about 200 MB to download, a minute or two the first time."
+	@echo "Installing what the checks need: about 215 MB to download, a minute or two the first time."
 	$(PIP) -r requirements/test.txt
 	$(PIP) --no-deps --editable .
 	@touch $@
@@ -53,7 +53,7 @@ $(VENV)/.bench: requirements/bench.txt $(VENV)/.test
 	@touch $@
 
 $(VENV)/.pandas2: requirements/pandas2.txt | $(VENV)/bin/python
-	@echo "Installing a second environment with pandas 2: about 60 MB to download."
+	@echo "Installing a second environment with pandas 2: about 85 MB to download."
 	$(PYTHON) -m venv .venv-pandas2
 	.venv-pandas2/bin/python -m pip --disable-pip-version-check install --quiet -r requirements/pandas2.txt
 	@touch $@

@@ -91,6 +91,13 @@ class Spool:
 
     async def close(self) -> None:
         """Keep what is waiting, and let go of the folder."""
+        if not self._closed:
+            self._closed = True
+            self._flush()
+            self._let_go()
+
+    def _flush(self) -> None:
+        """Write what is waiting."""
         raise NotImplementedError
 
     def _check_open(self) -> None:
@@ -220,13 +227,6 @@ class OsSpool(Spool):
         self._waiting.append((record, future))
         await future
 
-    async def close(self) -> None:
-        """Write what is waiting, and let go of the folder."""
-        if not self._closed:
-            self._closed = True
-            self._flush()
-            self._let_go()
-
     def _flush(self) -> None:
         if self._waiting:
             batch, self._waiting = self._waiting, []
@@ -252,13 +252,6 @@ class AsyncSpool(Spool):
             self._flush()
         elif self._timer is None:
             self._timer = self._loop.call_later(_FLUSH_S, self._flush)
-
-    async def close(self) -> None:
-        """Write what is waiting, and let go of the folder."""
-        if not self._closed:
-            self._closed = True
-            self._flush()
-            self._let_go()
 
     def _flush(self) -> None:
         if self._timer is not None:
