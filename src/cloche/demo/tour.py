@@ -26,8 +26,9 @@ from cloche.demo.models import boosted, carrier_mean, logistic
 from cloche.home import Home
 from cloche.notebook import publish
 from cloche.processes.boot import ServerFile
-from cloche.registry.release import Constant, Fallback, Reason
+from cloche.registry.release import Reason
 from cloche.registry.routing import Wanted, make_default
+from cloche.registry.traffic import Constant, Fallback
 
 MODEL = "flight-delay"
 TRAINING_MONTHS = range(1, 10)

@@ -15,7 +15,8 @@ from cloche.gateway import Gateway
 from cloche.gateway.choose import Loaded, LoadedModel, LoadedVersion, StandIn
 from cloche.registry.bundle import Manifest, decode_manifest
 from cloche.registry.catalog import Registry
-from cloche.registry.release import Constant, Live, Routing
+from cloche.registry.release import Live, Routing
+from cloche.registry.traffic import Constant
 from cloche.runtimes.load import RuntimeOptions, load_runtime
 from cloche.runtimes.remote import Workers
 from cloche.schema import compile_schema

@@ -16,28 +16,13 @@ import msgspec
 from cloche.errors import BundleCorrupt, NewerFormat, ReleaseNotFound, ReleaseTaken
 from cloche.ports import ObjectStore
 from cloche.registry.bundle import digest_of
+from cloche.registry.traffic import Canary, Experiment, Fallback, Held, Override, Pilot, Rollout, RolloutPlan, Shadow
 
 RELEASE_FORMAT = 1
 
 _KEY = re.compile(r"releases/(\d{12})\.json")
 _TRIES = 100
 _READ_TOGETHER = 32
-
-
-class Constant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A fallback that is always the same answer."""
-
-    constant: Any
-    """One row's output, in JSON form."""
-
-
-class Fallback(msgspec.Struct, frozen=True):
-    """Who answers where the chosen version does not, one after the other."""
-
-    chain: list[str | Constant]
-    """Active versions, `input_order` (a ranking's items as they came), constants."""
-    reserve_ms: int = 20
-    """How long before the deadline it begins."""
 
 
 class Routing(msgspec.Struct, frozen=True):
@@ -50,15 +35,21 @@ class Routing(msgspec.Struct, frozen=True):
     """JSON pointer into the body to whom a call is about."""
     deadline_ms: int | None = None
     fallback: Fallback | None = None
-    shadow: dict[str, Any] | None = None
-    pilot: dict[str, Any] | None = None
+    shadow: Shadow | None = None
+    pilot: Pilot | None = None
     rules: list[dict[str, Any]] = []
-    overrides: list[dict[str, Any]] = []
-    experiments: dict[str, Any] = {}
-    rollout: dict[str, Any] | None = None
+    overrides: list[Override] = []
+    experiments: dict[str, Experiment] = {}
+    rollout: RolloutPlan | None = None
+    """How a new default is brought in; at once where this is None."""
     schemas: dict[str, str] = {}
-    held: dict[str, Any] | None = None
+    held: Held | None = None
     """Why `cloche apply` may not touch it, after an undo or an abort."""
+    attributes: dict[str, str] = {}
+    """What overrides may look at: name -> `header:NAME`, or a JSON pointer into the body."""
+    canary: Canary | None = None
+    progress: Rollout | None = None
+    """The rollout that is under way, or the last one."""
 
 
 class Reason(msgspec.Struct, frozen=True):

@@ -11,7 +11,8 @@ from msgspec import UNSET, UnsetType
 from cloche.errors import InvalidRouting, ReleaseTaken
 from cloche.registry.bundle import Manifest
 from cloche.registry.catalog import Registry
-from cloche.registry.release import Constant, Fallback, Reason, Release, Routing
+from cloche.registry.release import Reason, Release, Routing
+from cloche.registry.traffic import Constant, Fallback
 
 INPUT_ORDER: Final = "input_order"
 DEFAULT_DEADLINE_MS: Final = 1000

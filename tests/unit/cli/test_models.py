@@ -10,7 +10,7 @@ from shell import put_version
 
 from cloche.assembly import open_registry
 from cloche.registry.bundle import Each
-from cloche.registry.release import Constant
+from cloche.registry.traffic import Constant
 
 
 @pytest.fixture

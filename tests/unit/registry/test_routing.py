@@ -4,8 +4,9 @@ from bundles import bundle
 from cloche.drivers import open_objects
 from cloche.errors import InvalidRouting, ModelNotFound, VersionNotFound
 from cloche.registry.catalog import Registry
-from cloche.registry.release import Constant, Fallback, Reason
+from cloche.registry.release import Reason
 from cloche.registry.routing import Wanted, make_default, start_if_first
+from cloche.registry.traffic import Constant, Fallback
 
 ADA = Reason(author="ada")
 

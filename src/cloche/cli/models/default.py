@@ -14,8 +14,9 @@ from cloche.authoring.provenance import author
 from cloche.cli import show
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
-from cloche.registry.release import Constant, Fallback, Live, Reason, Release, Routing
+from cloche.registry.release import Live, Reason, Release, Routing
 from cloche.registry.routing import Wanted, make_default
+from cloche.registry.traffic import Constant, Fallback
 
 
 @click.command()
