@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
@@ -48,8 +49,8 @@ class ObjectStore(Protocol):
 class Journal(Protocol):
     """Where a gateway leaves its records before it answers."""
 
-    async def append(self, record: bytes) -> None:
-        """Return once the record is kept as the journal's mode promises.
+    def append(self, record: bytes) -> asyncio.Future[None]:
+        """Return a future that is done once the record is kept as the journal's mode promises.
 
         Raises:
             LogUnavailable: it could not be; the caller gets no answer.

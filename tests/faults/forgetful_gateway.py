@@ -12,12 +12,13 @@ class Forgetful:
 
     def __init__(self, spool):
         self._spool = spool
-        self._writing = set()
 
-    async def append(self, record):
-        writing = asyncio.create_task(self._spool.append(record))
-        self._writing.add(writing)
-        writing.add_done_callback(self._writing.discard)
+    def append(self, record):
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._spool.append, record)
+        kept = loop.create_future()
+        kept.set_result(None)
+        return kept
 
 
 def open_forgetful(home, settings, workers, opened=gateway.open_gateway):

@@ -59,8 +59,17 @@ class Stopwatch:
     @property
     def timings(self) -> Timings:
         """The microseconds of each station that is done, but for the last, which keeps them."""
-        laps = self._laps[:_LAPS]
-        return Timings(*[(end - start) // 1000 for start, end in pairwise(laps)])
+        laps = self._laps
+        if len(laps) != _LAPS:
+            return Timings(*[(end - start) // 1000 for start, end in pairwise(laps[:_LAPS])])
+        start, chosen, valid, enriched, predicted, decided = laps
+        return Timings(
+            (chosen - start) // 1000,
+            (valid - chosen) // 1000,
+            (enriched - valid) // 1000,
+            (predicted - enriched) // 1000,
+            (decided - predicted) // 1000,
+        )
 
     @property
     def total_s(self) -> float:

@@ -8,6 +8,8 @@ from cloche.gateway.clock import Clock
 from cloche.gateway.validate import Case
 from cloche.values import Ask, CallContext
 
+_encode = msgspec.json.Encoder().encode
+
 
 class Dossier(msgspec.Struct, frozen=True, eq=False):
     """All that a model is told."""
@@ -26,12 +28,13 @@ def enrich(case: Case, clock: Clock, started_ns: int) -> Dossier:
     choice = case.choice
     asked_ms, stated_ms = choice.request.deadline_ms, choice.model.deadline_ms
     deadline_ms = stated_ms if asked_ms is None else min(asked_ms, stated_ms)
+    rows = case.rows
     ask = Ask(
-        payload=msgspec.json.encode(case.rows),
-        rows=len(case.rows),
+        payload=_encode(rows),
+        rows=len(rows),
         many=case.many,
         context=CallContext(name, clock.now_us(), case.subject, case.parameters),
         deadline_ms=deadline_ms,
-        values=choice.loaded.accept.numbers(case.rows),
+        values=choice.loaded.accept.numbers(rows),
     )
     return Dossier(case, identity, ask, started_ns + deadline_ms * 1_000_000)

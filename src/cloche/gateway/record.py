@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections.abc import Mapping
 
 import msgspec
 
@@ -18,27 +20,30 @@ from cloche.values import RECORD_FORMAT, Personal, Prediction, Record, Timings
 _encode = msgspec.msgpack.Encoder().encode
 
 
-async def record(decision: Decision, timings: Timings, journal: Journal) -> None:
-    """Return once the answer is kept as the journal's mode promises.
+def record(decision: Decision, timings: Timings, journal: Journal) -> asyncio.Future[None]:
+    """Hand what happened to the journal; the answer may leave once the future is done.
 
     Raises:
-        LogUnavailable: it can't be, so there is no answer.
+        LogUnavailable: at once or from the future: it can't be kept, so there is no answer.
     """
     predicted = decision.predicted
-    prediction = predicted.prediction
-    private = predicted.failure.private if predicted.failure else {}
+    dossier, prediction, failure = predicted.dossier, predicted.prediction, predicted.failure
     personal = Personal(
-        subject=predicted.dossier.case.subject,
-        input=_packed_input(predicted.dossier),
-        output=_packed_output(predicted.dossier, prediction),
-        refusals={row: pack_text(bytes(said)) for row, said in prediction.refusals.items()},
-        parameters=predicted.dossier.case.parameters,
-        failure=_reason(predicted.failure) if predicted.failure else None,
-        printed=prediction.printed or private.get("printed", ""),
+        subject=dossier.case.subject,
+        input=_packed_input(dossier),
+        output=_packed_output(dossier, prediction),
+        refusals=_packed_refusals(prediction.refusals) if prediction.refusals else {},
+        parameters=dossier.case.parameters,
+        failure=_reason(failure) if failure else None,
+        printed=prediction.printed or (failure.private.get("printed", "") if failure else ""),
     )
-    fallback = predicted.failure.code if predicted.failure else None
-    kept = _sealed(predicted.dossier, personal, timings, decision.outcome, (fallback, predicted.answered_by))
-    await journal.append(_encode(kept))
+    fallback = failure.code if failure else None
+    kept = _sealed(dossier, personal, timings, decision.outcome, (fallback, predicted.answered_by))
+    return journal.append(_encode(kept))
+
+
+def _packed_refusals(refusals: Mapping[int, msgspec.Raw]) -> dict[int, msgspec.Raw]:
+    return {row: pack_text(bytes(said)) for row, said in refusals.items()}
 
 
 async def record_failure(dossier: Dossier, error: ServingError, timings: Timings, journal: Journal) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 
-from cloche.gateway.choose import Choice
-
 LATENCY_BOUNDS_S = (
     0.0001,
     0.00025,
@@ -51,9 +49,8 @@ class Tally:
         self.latency: defaultdict[tuple[str, str], Latency] = defaultdict(Latency)
         self.refused: defaultdict[tuple[str, str], int] = defaultdict(int)
 
-    def answered(self, choice: Choice, outcome: str, answered_by: str | None, seconds: float) -> None:
+    def answered(self, model: str, version: str, outcome: str, answered_by: str | None, seconds: float) -> None:
         """Count a call that a version was asked."""
-        model, version = choice.model.name, choice.loaded.manifest.version
         self.calls[model, version, outcome] += 1
         self.latency[model, version].add(seconds)
         if answered_by is not None:

@@ -26,12 +26,22 @@ from cloche.log.writing import Files, SegmentWriter, probe
 Mode = Literal["disk", "os", "async"]
 
 _FULL = "the disk is full"
+_COLLECT_S = 0.002
+_COLLECT_RECORDS = 64
 _FLUSH_S = 0.05
 _FLUSH_BYTES = 1024 * 1024
 _PROBE_S = 1.0
 _log = logging.getLogger(__name__)
 
-Waiting = tuple[bytes, "asyncio.Future[None]"]
+
+class _Batch:
+    """Records that are written together, and who waits for each."""
+
+    __slots__ = ("callers", "records")
+
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+        self.callers: list[asyncio.Future[None]] = []
 
 
 class SpoolState(msgspec.Struct, frozen=True):
@@ -73,19 +83,19 @@ class Spool:
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
         self._reason: str | None = None
-        self._appended = self._dropped = self._lost = self._bytes_waiting = 0
+        self._appended = self._dropped = self._lost = 0
         self._closed = False
 
     @property
     def state(self) -> SpoolState:
         """How it is doing."""
-        return SpoolState(self.mode, self._reason, self._appended, self._dropped, self._lost, self._bytes_waiting)
+        return SpoolState(self.mode, self._reason, self._appended, self._dropped, self._lost, self._bytes_waiting())
 
-    async def append(self, record: bytes) -> None:
-        """Return once the record is kept as the mode promises.
+    def append(self, record: bytes) -> asyncio.Future[None]:
+        """Return a future that is done once the record is kept as the mode promises.
 
         Raises:
-            LogUnavailable: it could not be.
+            LogUnavailable: at once or from the future: it could not be.
         """
         raise NotImplementedError
 
@@ -98,6 +108,10 @@ class Spool:
 
     def _flush(self) -> None:
         """Write what is waiting."""
+        raise NotImplementedError
+
+    def _bytes_waiting(self) -> int:
+        """Return the size of what is promised to nobody yet, or, in the mode `async`, to everybody."""
         raise NotImplementedError
 
     def _check_open(self) -> None:
@@ -119,23 +133,22 @@ class Spool:
         self._reason = reason
         return reason
 
-    def _answer(self, batch: Sequence[Waiting], reason: str | None) -> None:
+    def _answer(self, batch: _Batch, reason: str | None) -> None:
         """Wake the callers of a batch. A full disk is no failure where records may be dropped."""
         if reason is None:
-            self._appended += len(batch)
+            self._appended += len(batch.records)
         else:
             self._probe_later()
             if reason == _FULL and self._may_drop:
-                self._dropped += len(batch)
+                self._dropped += len(batch.records)
                 reason = None
-        for record, future in batch:
-            self._bytes_waiting -= len(record)
-            if future.done():
+        for caller in batch.callers:
+            if caller.done():
                 continue
             if reason is None:
-                future.set_result(None)
+                caller.set_result(None)
             else:
-                future.set_exception(LogUnavailable(reason=reason))
+                caller.set_exception(LogUnavailable(reason=reason))
 
     def _probe_later(self) -> None:
         if self._retry is None and not self._closed:
@@ -159,7 +172,57 @@ class Spool:
         os.close(self._lock)
 
 
-class DiskSpool(Spool):
+class WaitingSpool(Spool):
+    """Answers once a record is written, and writes together what comes together.
+
+    A batch is closed when a turn of the loop brings no more: where nothing else is to be done nobody waits, and under
+    load callers share the cost of a write.
+    """
+
+    def __init__(self, root: Path, log: settings.Log, files: Files) -> None:
+        super().__init__(root, log, files)
+        self._next = _Batch()
+        self._closes_s = 0.0
+
+    def append(self, record: bytes) -> asyncio.Future[None]:
+        """Return a future that is done once the record is kept."""
+        self._check_open()
+        if not self._next.records:
+            self._collect()
+        caller = self._loop.create_future()
+        self._next.records.append(record)
+        self._next.callers.append(caller)
+        return caller
+
+    def _collect(self) -> None:
+        self._closes_s = self._loop.time() + _COLLECT_S
+        self._loop.call_soon(self._look, 0)
+
+    def _look(self, seen: int, quiet_turns: int = 0) -> None:
+        """Write what is waiting, unless more came lately: a call is read in one turn, and comes here in the next."""
+        came = len(self._next.records)
+        quiet_turns = quiet_turns + 1 if came == seen else 0
+        if quiet_turns < 2 and came < _COLLECT_RECORDS and self._loop.time() < self._closes_s:
+            self._loop.call_soon(self._look, came, quiet_turns)
+        else:
+            self._flush()
+
+    def _bytes_waiting(self) -> int:
+        return _size(self._next)
+
+
+class OsSpool(WaitingSpool):
+    """Answers when the operating system has a record: it survives kill -9, not a power cut."""
+
+    mode = "os"
+
+    def _flush(self) -> None:
+        batch, self._next = self._next, _Batch()
+        if batch.records:
+            self._answer(batch, self._keep(batch.records))
+
+
+class DiskSpool(WaitingSpool):
     """Answers when a record is on the disk. While one sync runs the next batch collects, and shares the next sync."""
 
     mode = "disk"
@@ -167,70 +230,42 @@ class DiskSpool(Spool):
 
     def __init__(self, root: Path, log: settings.Log, files: Files) -> None:
         super().__init__(root, log, files)
-        self._queue: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._syncing: _Batch | None = None
+        self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="cloche-spool", daemon=True)
         self._thread.start()
-
-    async def append(self, record: bytes) -> None:
-        """Return once the record is on the disk."""
-        self._check_open()
-        future = self._loop.create_future()
-        self._bytes_waiting += len(record)
-        self._queue.put((record, future))
-        await future
 
     async def close(self) -> None:
         """Sync what is waiting, and let go of the folder."""
         if not self._closed:
             self._closed = True
+            last, self._next = self._next, _Batch()
+            if last.records:
+                self._queue.put(last)
             self._queue.put(None)
             await asyncio.to_thread(self._thread.join)
             self._let_go()
 
-    def _work(self) -> None:
-        closing = False
-        while not closing:
-            batch, closing = self._collect()
-            if batch:
-                reason = self._keep([record for record, _ in batch])
-                with suppress(RuntimeError):  # the loop is closed: nobody waits
-                    self._loop.call_soon_threadsafe(self._answer, batch, reason)
-
-    def _collect(self) -> tuple[list[Waiting], bool]:
-        """Return all that is waiting, at least one, and whether it is the last."""
-        batch: list[Waiting] = []
-        entry = self._queue.get()
-        with suppress(queue.Empty):
-            while entry is not None:
-                batch.append(entry)
-                entry = self._queue.get_nowait()
-            return batch, True
-        return batch, False
-
-
-class OsSpool(Spool):
-    """Answers when the operating system has a record: it survives kill -9, not a power cut. One write per loop turn."""
-
-    mode = "os"
-
-    def __init__(self, root: Path, log: settings.Log, files: Files) -> None:
-        super().__init__(root, log, files)
-        self._waiting: list[Waiting] = []
-
-    async def append(self, record: bytes) -> None:
-        """Return once the operating system has the record."""
-        self._check_open()
-        future = self._loop.create_future()
-        self._bytes_waiting += len(record)
-        if not self._waiting:
-            self._loop.call_soon(self._flush)
-        self._waiting.append((record, future))
-        await future
-
     def _flush(self) -> None:
-        if self._waiting:
-            batch, self._waiting = self._waiting, []
-            self._answer(batch, self._keep([record for record, _ in batch]))
+        """Hand what is waiting to the thread, unless that has a batch: then it is handed over when that is done."""
+        if self._syncing is None and self._next.records:
+            self._syncing, self._next = self._next, _Batch()
+            self._queue.put(self._syncing)
+
+    def _work(self) -> None:
+        while batch := self._queue.get():
+            reason = self._keep(batch.records)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._loop.call_soon_threadsafe(self._synced, batch, reason)
+
+    def _synced(self, batch: _Batch, reason: str | None) -> None:
+        self._syncing = None
+        self._answer(batch, reason)
+        if self._next.records:
+            self._collect()
+
+    def _bytes_waiting(self) -> int:
+        return super()._bytes_waiting() + (_size(self._syncing) if self._syncing else 0)
 
 
 class AsyncSpool(Spool):
@@ -241,29 +276,36 @@ class AsyncSpool(Spool):
     def __init__(self, root: Path, log: settings.Log, files: Files) -> None:
         super().__init__(root, log, files)
         self._waiting: list[bytes] = []
+        self._size = 0
+        self._done = self._loop.create_future()
+        self._done.set_result(None)
         self._timer: asyncio.TimerHandle | None = None
 
-    async def append(self, record: bytes) -> None:
-        """Return at once."""
+    def append(self, record: bytes) -> asyncio.Future[None]:
+        """Return what is done already."""
         self._check_open()
         self._waiting.append(record)
-        self._bytes_waiting += len(record)
-        if self._bytes_waiting >= _FLUSH_BYTES:
+        self._size += len(record)
+        if self._size >= _FLUSH_BYTES:
             self._flush()
         elif self._timer is None:
             self._timer = self._loop.call_later(_FLUSH_S, self._flush)
+        return self._done
 
     def _flush(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         batch, self._waiting = self._waiting, []
-        self._bytes_waiting = 0
+        self._size = 0
         if self._keep(batch) is None:
             self._appended += len(batch)
         else:
             self._lost += len(batch)
             self._probe_later()
+
+    def _bytes_waiting(self) -> int:
+        return self._size
 
 
 def open_spool(root: Path, log: settings.Log = settings.Log(), files: Files | None = None) -> Spool:  # noqa: B008  frozen
@@ -274,6 +316,10 @@ def open_spool(root: Path, log: settings.Log = settings.Log(), files: Files | No
     """
     kinds: dict[Mode, type[Spool]] = {"disk": DiskSpool, "os": OsSpool, "async": AsyncSpool}
     return kinds[log.mode](root, log, files or Files())
+
+
+def _size(batch: _Batch) -> int:
+    return sum(map(len, batch.records))
 
 
 def _new_folder(root: Path) -> tuple[Path, int]:

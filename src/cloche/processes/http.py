@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import re
@@ -22,27 +23,44 @@ _OF_A_BODY = (b"content-length", b"transfer-encoding")
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol, with a bound on what comes before a body, and with problems for what is not HTTP."""
+    """Uvicorn's protocol, with bounds on what comes before a body, and with problems for what is not HTTP.
+
+    The keep-alive timer is armed once and looks at the time when it goes off, instead of being armed anew by every
+    call. It ends connections that say nothing, and heads that take longer than that.
+    """
 
     _in_message = False
     _got_on = False
     _stalled_bytes = 0
     """Of a head, of trailers or of chunk extensions: what came since the message last got on."""
+    _waits_since_s = 0.0
+    """For a call to begin, or for the rest of its head."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait."""
+        super().connection_made(transport)
+        self._waits_since_s = self.loop.time()
+        self._look_again(self.timeout_keep_alive)
 
     def data_received(self, data: bytes) -> None:
         """Take what came, unless headers or trailers never end."""
         if not self._in_message and b"pgrade:" in data:
             data = _without_offers(data)
-        self._got_on = False
         super().data_received(data)
-        self._stalled_bytes = 0 if self._got_on else self._stalled_bytes + len(data)
-        if self._stalled_bytes > MOST_HEAD_BYTES:
-            self._refuse(HeadTooLarge(limit=MOST_HEAD_BYTES))
+        if self._in_message:
+            self._stalled_bytes = 0 if self._got_on else self._stalled_bytes + len(data)
+            self._got_on = False
+            if self._stalled_bytes > MOST_HEAD_BYTES:
+                self._refuse(HeadTooLarge(limit=MOST_HEAD_BYTES))
 
     def on_message_begin(self) -> None:
         """Begin to count."""
-        self._in_message = self._got_on = True
+        self._begin()
         super().on_message_begin()
+
+    def _begin(self) -> None:
+        self._in_message = self._got_on = True
+        self._waits_since_s = self.loop.time()
 
     def on_headers_complete(self) -> None:
         """Refuse a body that the parser would not read, and drop the trailers, which would be taken for headers.
@@ -63,8 +81,45 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Wait for the next."""
-        self._in_message, self._got_on = False, True
+        self._in_message = False
         super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the timer, and with it of the connection."""
+        super().connection_lost(exc)
+        super()._unset_keepalive_if_required()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep a connection whose caller has said everything until it has its answer; then it ends."""
+        waits = not self._in_message and self.cycle is not None and not self.cycle.response_complete
+        if waits:
+            self.cycle.keep_alive = False
+        return waits
+
+    def on_response_complete(self) -> None:
+        """Begin the next call, or wait for one."""
+        self._waits_since_s = self.loop.time()
+        if self.pipeline:
+            super().on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End a connection that has made us wait for long enough; else look again when it may have."""
+        left_s: float = self.timeout_keep_alive
+        if self.cycle is None or self.cycle.response_complete:
+            left_s -= self.loop.time() - self._waits_since_s
+        if left_s > 0:
+            self._look_again(left_s)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _look_again(self, after_s: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(after_s, self.timeout_keep_alive_handler)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Leave the timer be."""
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser does not take."""

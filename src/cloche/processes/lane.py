@@ -7,17 +7,19 @@ time-outs, shutdown and back-pressure stay uvicorn's. Both ways end in `PredictD
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from cloche.processes.http import HttpProtocol
-from cloche.web.predict import Address, Headers, PredictDoor, address_of
+from cloche.web.predict import Address, PredictDoor, Response, address_of
+from cloche.web.problems import Header
 
 logger = logging.getLogger(__name__)
 
@@ -40,24 +42,53 @@ _KNOWN_CYCLE = (
 def lane_protocol(door: PredictDoor) -> Callable[..., HttpProtocol]:
     """Return what makes uvicorn's protocols: with the lane, where uvicorn is built as this file knows it."""
     if tuple(inspect.signature(RequestResponseCycle.__init__).parameters) == _KNOWN_CYCLE:
-        return partial(LaneProtocol, door, {})
+        return partial(LaneProtocol, Lane(door))
     logger.warning("this uvicorn is built in another way than the fast lane knows; all calls go through ASGI")
     return HttpProtocol
+
+
+class Lane:
+    """What all connections share: the door, the addresses seen so far, and the headers that every answer has."""
+
+    def __init__(self, door: PredictDoor) -> None:
+        self.door = door
+        self.most_body_bytes = min(MOST_BODY_BYTES, door.max_body_bytes)
+        self._addresses: dict[bytes, Address | None] = {}
+        self._given: list[Header] = []
+        self._rendered = b""
+
+    def address(self, url: bytes) -> Address | None:
+        """Return what a plain address of the native door names, or None for any other."""
+        if url in self._addresses:
+            return self._addresses[url]
+        address = address_of(url.decode()) if _PLAIN.fullmatch(url) else None
+        if len(url) <= _LONGEST and len(self._addresses) < _REMEMBERED:
+            self._addresses[url] = address
+        return address
+
+    def head(self, response: Response, every: list[Header]) -> bytes:
+        """Return status line and headers, the empty line apart; `every` is uvicorn's list of what each answer has."""
+        if every is not self._given:  # uvicorn makes a new list when the date changes
+            self._given, self._rendered = every, _lines(every)
+        return b"".join((STATUS_LINE[response.status], self._rendered, _lines(response.headers)))
+
+
+def _lines(headers: list[Header]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 class LaneCycle:
     """A call in the lane, with what uvicorn's protocol looks at in a request that is being answered."""
 
-    __slots__ = ("address", "body", "disconnected", "headers", "keep_alive", "more_body", "response_complete")
+    body = b""
+    disconnected = False
+    response_complete = False
+    task: asyncio.Task[None]
 
-    def __init__(self, address: Address, headers: list[tuple[bytes, bytes]], keep_alive: bool) -> None:
+    def __init__(self, address: Address, headers: list[Header], keep_alive: bool) -> None:
         self.address = address
         self.headers = headers
         self.keep_alive = keep_alive
-        self.body = bytearray()
-        self.more_body = True
-        self.response_complete = False
-        self.disconnected = False
 
     @property
     def message_event(self) -> LaneCycle:
@@ -67,77 +98,104 @@ class LaneCycle:
     def set(self) -> None:
         """Wake nobody."""
 
-    async def read(self, headers: Headers) -> bytes:
-        """Return the body, which is all there."""
-        del headers
-        return bytes(self.body)
-
 
 class LaneProtocol(HttpProtocol):
     """Uvicorn's protocol with the fast lane."""
 
-    def __init__(self, door: PredictDoor, addresses: dict[bytes, Address | None], **named: Any) -> None:
+    cycle: Any
+    """Uvicorn's own, or one of the lane."""
+
+    def __init__(self, lane: Lane, **named: Any) -> None:
         super().__init__(**named)
-        self._door = door
-        self._most_body_bytes = min(MOST_BODY_BYTES, door.max_body_bytes)
-        self._addresses = addresses
+        self._lane = lane
+
+    def on_message_begin(self) -> None:
+        """Begin to count. What ASGI needs besides is made when it is known that the call goes there."""
+        self._in_message = self._got_on = True
+        self._waits_since_s = self.loop.time()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
         """Take the call, or leave it to ASGI."""
         address = self._plain_address()
         if address is None:
+            self._leave_to_asgi()
             super().on_headers_complete()
             return
         self._got_on = True
-        self.cycle = LaneCycle(address, self.headers, self.parser.should_keep_alive())  # type: ignore[assignment]
+        self.cycle = LaneCycle(address, self.headers, self.parser.should_keep_alive())
+
+    def on_body(self, body: bytes) -> None:
+        """Keep what came of the body."""
+        if type(self.cycle) is LaneCycle:
+            self._got_on = True
+            self.cycle.body += body
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Begin to answer."""
-        super().on_message_complete()
-        cycle: object = self.cycle
-        if isinstance(cycle, LaneCycle) and not cycle.response_complete:
-            task = self.loop.create_task(self._answer(cycle))
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+        if type(self.cycle) is not LaneCycle:
+            super().on_message_complete()
+            return
+        self._in_message = False
+        if not self.cycle.response_complete:
+            self._run(self.cycle, self._answer(self.cycle))
+
+    def _leave_to_asgi(self) -> None:
+        read = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = read
+        self.scope["headers"] = self.headers
 
     def _plain_address(self) -> Address | None:
         """Return what a plain call names; None for anything that is not one."""
         if self.cycle is not None and not self.cycle.response_complete:
             return None
-        address = self._address()
-        if address is None or self.expect_100_continue or self.limit_concurrency is not None:
+        address = self._lane.address(self.url)
+        if address is None or self.root_path or self.expect_100_continue or self.limit_concurrency is not None:
             return None
         parser = self.parser
         if parser.get_method() != b"POST" or parser.should_upgrade() or parser.get_http_version() != "1.1":
             return None
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"")
-        is_small = length.isdigit() and int(length) <= self._most_body_bytes
+        is_small = length.isdigit() and int(length) <= self._lane.most_body_bytes
         return address if is_small and b"transfer-encoding" not in headers else None
 
-    def _address(self) -> Address | None:
-        url = self.url
-        if url in self._addresses:
-            return self._addresses[url]
-        address = address_of(url.decode()) if _PLAIN.fullmatch(url) and not self.root_path else None
-        if len(url) <= _LONGEST and len(self._addresses) < _REMEMBERED:
-            self._addresses[url] = address
-        return address
-
     async def _answer(self, cycle: LaneCycle) -> None:
-        status, headers, body = await self._door.answer(cycle.address, "POST", cycle.headers, cycle.read)
-        if self.flow.write_paused and not cycle.disconnected:
+        door = self._lane.door
+        try:
+            begun = await door.begin(cycle.address, "POST", cycle.headers, cycle.body)
+        finally:
+            self.tasks.discard(cycle.task)
+        if isinstance(begun, Response):
+            self._send(cycle, begun)
+        else:  # nothing of the call stays in memory until it is in the log, but its answer
+            begun.pending.kept.add_done_callback(lambda _: self._send(cycle, door.finish(begun)))
+
+    async def _send_later(self, cycle: LaneCycle, response: Response) -> None:
+        try:
             await self.flow.drain()
+        finally:
+            self.tasks.discard(cycle.task)
+        self._send(cycle, response)
+
+    def _run(self, cycle: LaneCycle, work: Coroutine[None, None, None]) -> None:
+        cycle.task = self.loop.create_task(work)
+        self.tasks.add(cycle.task)
+
+    def _send(self, cycle: LaneCycle, response: Response) -> None:
         if cycle.disconnected or self.transport.is_closing():
             return
-        parts = [STATUS_LINE[status]]
-        for name, value in (*self.server_state.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-        if not cycle.keep_alive:
-            parts.append(b"connection: close\r\n")
-        parts += (b"\r\n", body)
-        self.transport.write(b"".join(parts))
+        if self.flow.write_paused:
+            self._run(cycle, self._send_later(cycle, response))
+            return
+        head = self._lane.head(response, self.server_state.default_headers)
         cycle.response_complete = True
-        if not cycle.keep_alive:
+        if cycle.keep_alive:
+            self.transport.write(b"".join((head, b"\r\n", response.body)))
+        else:
+            self.transport.write(b"".join((head, b"connection: close\r\n\r\n", response.body)))
             self.transport.close()
         self.on_response_complete()

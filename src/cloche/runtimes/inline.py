@@ -7,6 +7,7 @@ version.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class OnnxRuntime:
             self._graph = Graph(session, columns, manifest.answers, manifest.classes)
         except Exception as error:  # noqa: BLE001  ONNX Runtime's exceptions share no class of their own
             raise DoesNotLoad(traceback=f"{type(error).__name__}: {error}") from None
-        self._single = SingleRow.of(session)
+        self._single = SingleRow.of(session) if self._graph.takes_matrix else None
 
     async def wait_ready(self) -> None:
         """Return: it loaded when it was made."""
@@ -45,25 +46,28 @@ class OnnxRuntime:
         """Answer one call; it takes microseconds, so that `deadline` can only have passed before."""
         del deadline
         try:
-            items = self._rank(ask, self._each) if self._each else self._graph.items(self._run(ask))
+            items = self._items(ask)
         except Exception as error:  # noqa: BLE001  whatever ONNX Runtime raises is the model's failure
             private = {"traceback": f"{type(error).__name__}: {error}"}
             raise ModelFailed(id=ask.context.id, private=private) from None
-        for row, item in enumerate(items):
-            if not is_finite(item):
-                raise InvalidOutput(id=ask.context.id, reason=f"row {row} has NaN or infinity")
-        return Prediction(outputs=_encode(items))
+        outputs = _encode(items)
+        if b"null" in outputs:  # that is also how NaN and infinity are written
+            _check_finite(items, ask)
+        return Prediction(outputs)
 
     async def close(self) -> None:
         """Let go of the session."""
         self.state = "closed"
 
-    def _run(self, ask: Ask) -> Sequence[Any]:
-        if ask.values is None or not self._graph.takes_matrix:
-            return self._graph.run(msgspec.json.decode(ask.payload))
+    def _items(self, ask: Ask) -> list[Any]:
+        values = ask.values
+        if values is None or not self._graph.takes_matrix:
+            if self._each is not None:
+                return self._rank(ask, self._each)
+            return self._graph.items(self._graph.run(msgspec.json.decode(ask.payload)))
         if self._single is not None and ask.rows == 1:
-            return self._single.run(ask.values[0])
-        return self._graph.run_matrix(ask.values)
+            return [self._graph.item(self._single.run(values[0]))]
+        return self._graph.items(self._graph.run_matrix(values))
 
     def _rank(self, ask: Ask, each: Each) -> list[Any]:
         (call,) = msgspec.json.decode(ask.payload)
@@ -80,6 +84,8 @@ class SingleRow:
         self._session = session
         self._row = row
         self._outputs = outputs
+        self._numbers = struct.Struct(f"{row.size}{row.dtype.char}")
+        self._bytes = memoryview(row).cast("B")
         self._binding = session.io_binding()
         given = session.get_inputs()[0].name
         self._binding.bind_input(given, "cpu", 0, row.dtype.type, row.shape, row.ctypes.data)
@@ -97,7 +103,10 @@ class SingleRow:
 
     def run(self, values: Sequence[float | None]) -> Sequence[Any]:
         """Return the outputs for one row. They are overwritten by the next."""
-        self._row[0] = values
+        try:
+            self._numbers.pack_into(self._bytes, 0, *values)
+        except (struct.error, OverflowError):  # numpy knows what to do with null, and with more than fits
+            self._row[0] = values
         self._session.run_with_iobinding(self._binding)
         return self._outputs
 
@@ -117,6 +126,12 @@ def _array_of(given: Any) -> Any:
     if dtype is None or isinstance(batch, int) or not all(isinstance(size, int) for size in rest):
         return None
     return np.zeros((1, *rest), dtype=dtype)
+
+
+def _check_finite(items: Sequence[Any], ask: Ask) -> None:
+    for row, item in enumerate(items):
+        if not is_finite(item):
+            raise InvalidOutput(id=ask.context.id, reason=f"row {row} has NaN or infinity")
 
 
 def is_finite(item: Any) -> bool:

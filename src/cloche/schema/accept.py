@@ -77,7 +77,7 @@ class Accept:
         self._validator = validator_of(schema)
         self._compiled = _compiled(schema, max_rows)
         self._columns = tuple(numbers or ())
-        self._take = _taker(schema, self._columns, self._compiled) if numbers else None
+        self._taker = _taker(schema, self._columns, self._compiled) if numbers else None
 
     @property
     def is_compiled(self) -> bool:
@@ -106,8 +106,9 @@ class Accept:
 
     def numbers(self, rows: Sequence[Row]) -> Numbers | None:
         """Return the rows as numbers in the order of the columns, or None where some column may be anything else."""
-        take = self._take
-        return None if take is None else tuple([take(row) for row in rows])
+        if self._taker is None:
+            return None
+        return tuple(map(self._taker.of_dict if isinstance(rows[0], dict) else self._taker.of_struct, rows))
 
     def _judge(self, body: bytes) -> Body:
         call = parse(body)
@@ -166,9 +167,14 @@ def _ordered(schema: Schema, columns: Sequence[str]) -> Schema:
     return {**schema, "properties": first | properties} if first else schema
 
 
-def _taker(
-    schema: Schema, columns: tuple[str, ...], compiled: _Compiled | None
-) -> Callable[[Row], tuple[float | None, ...]] | None:
+class _Taker(NamedTuple):
+    """What makes a row numbers: rows of one call are all structs, or all dicts."""
+
+    of_struct: Callable[[Any], tuple[float | None, ...]]
+    of_dict: Callable[[Any], tuple[float | None, ...]]
+
+
+def _taker(schema: Schema, columns: tuple[str, ...], compiled: _Compiled | None) -> _Taker | None:
     """Return what makes a row numbers, where each column is a number, null or absent in every row."""
     properties, required = schema.get("properties", {}), schema.get("required", [])
     for name in columns:
@@ -177,14 +183,16 @@ def _taker(
             return None
     if compiled is None or list(properties) != list(columns):
         return None
-    return _take(columns, whole=set(columns) <= set(required))
+
+    def of_dict(row: dict[str, float | None]) -> tuple[float | None, ...]:
+        return tuple([row.get(name) for name in columns])
+
+    return _Taker(msgspec.structs.astuple if set(columns) <= set(required) else _present, of_dict)
 
 
-def _take(columns: tuple[str, ...], whole: bool) -> Callable[[Row], tuple[float | None, ...]]:
-    def take(row: Row) -> tuple[float | None, ...]:
-        if isinstance(row, dict):
-            return tuple([row.get(name) for name in columns])
-        values = msgspec.structs.astuple(row)
-        return values if whole else tuple([None if value is msgspec.UNSET else value for value in values])
-
-    return take
+def _present(row: Any) -> tuple[float | None, ...]:
+    """Return the fields of a row, None for those that are absent."""
+    values = msgspec.structs.astuple(row)
+    if msgspec.UNSET not in values:
+        return values
+    return tuple([None if value is msgspec.UNSET else value for value in values])

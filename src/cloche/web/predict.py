@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from cloche.errors import BodyTooLarge, ClocheError, InvalidHeader, MethodNotAllowed, SchemaMismatch
-from cloche.gateway import Gateway, Reply
+from cloche.gateway import Gateway, Pending, Reply
 from cloche.schema import peek
 from cloche.values import Request
 from cloche.web.access import Access
@@ -22,7 +23,12 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_SUBJECT = 256
+_UNFORESEEN = "a call failed in a way that was not foreseen"
 _JSON: Header = (b"content-type", b"application/json")
+_BELOW_ONE = [b"%.3f" % (us / 1000) for us in range(1000)]
+"""Microseconds -> milliseconds. Writing floats costs more than all the rest of the headers."""
+_STATIONS = b"choose;dur=%b, validate;dur=%b, enrich;dur=%b, predict;dur=%b, decide;dur=%b, record;dur=%b"
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,7 +36,7 @@ class Disconnected(Exception):
     """The caller is gone before it had said everything."""
 
 
-class Address(msgspec.Struct, frozen=True):
+class Address(NamedTuple):
     """What a predict address names; without a model, the body does."""
 
     model: str | None = None
@@ -41,8 +47,21 @@ Headers = dict[bytes, bytes]
 
 Read = Callable[[Headers], Awaitable[bytes]]
 
-Response = tuple[int, list[Header], bytes]
-"""Status, headers and body."""
+
+class Response(msgspec.Struct, frozen=True, eq=False):
+    """What is sent."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+
+
+class Begun(msgspec.Struct, frozen=True, eq=False):
+    """A call that has its answer, which must not leave before `pending.kept` is done."""
+
+    pending: Pending
+    body: bytes
+
 
 _ONCE = (b"host", b"origin", b"authorization", b"cloche-subject", b"cloche-deadline-ms")
 
@@ -74,50 +93,62 @@ class PredictDoor:
             return await self._read_body(headers, receive)
 
         try:
-            status, headers, body = await self.answer(address, scope["method"], scope["headers"], read)
+            response = await self._answer(address, scope["method"], scope["headers"], read)
         except Disconnected:
             return
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+        await send({"type": "http.response.body", "body": response.body})
 
-    async def answer(self, address: Address, method: str, given: Sequence[Header], read: Read) -> Response:
-        """Return status, headers and body for one call, whichever way it came in.
+    async def _answer(self, address: Address, method: str, given: Sequence[Header], read: Read) -> Response:
+        begun = await self.begin(address, method, given, read)
+        if isinstance(begun, Response):
+            return begun
+        await asyncio.wait([begun.pending.kept])
+        return self.finish(begun)
+
+    async def begin(
+        self, address: Address, method: str, given: Sequence[Header], body: bytes | Read
+    ) -> Begun | Response:
+        """Take one call as far as to its answer, whichever way it came in.
 
         Args:
             address: what its path names.
             method: of HTTP.
             given: its headers, the names in lower case.
-            read: returns the body, once the headers have let the caller in.
+            body: its body, or what reads it once the headers have let the caller in.
 
         Raises:
-            Disconnected: by `read`.
+            Disconnected: by what reads the body.
         """
         try:
-            request = await self._request(address, method, given, read)
-            reply = await self._gateway.answer(request)
-            status, headers, body = 200, [_JSON, (b"server-timing", _server_timing(reply))], _encode(reply.answer)
+            headers = read_headers(given)
+            caller = self._access.check(headers)
+            if method != "POST":
+                raise MethodNotAllowed(allow="POST")
+            subject = _subject(headers[b"cloche-subject"]) if b"cloche-subject" in headers else None
+            deadline_ms = _deadline(headers[b"cloche-deadline-ms"]) if b"cloche-deadline-ms" in headers else None
+            sent = body if isinstance(body, bytes) else await body(headers)
+            model, version = (address.model, address.version) if address.model else _named_in(sent)
+            pending = await self._gateway.begin(Request(model, sent, version, subject, deadline_ms, caller))
         except ClocheError as error:
-            status, headers, body = problem(error)
+            return _response(*problem(error))
         except Disconnected:
             raise
         except Exception:  # an unforeseen failure is answered, too, and shows nothing of the server
-            logger.exception("a call failed in a way that was not foreseen")
-            status, headers, body = unforeseen()
-        headers.append((b"content-length", b"%d" % len(body)))
-        return status, headers, body
+            logger.exception(_UNFORESEEN)
+            return _response(*unforeseen())
+        return Begun(pending, _encode(pending.answer))
 
-    async def _request(self, address: Address, method: str, given: Sequence[Header], read: Read) -> Request:
-        headers = read_headers(given)
-        caller = self._access.check(headers)
-        if method != "POST":
-            raise MethodNotAllowed(allow="POST")
-        subject = _subject(headers.get(b"cloche-subject"))
-        deadline_ms = _deadline(headers.get(b"cloche-deadline-ms"))
-        body = await read(headers)
-        if address.model is None:
-            address = _named_in(body)
-        assert address.model is not None
-        return Request(address.model, body, address.version, subject, deadline_ms, caller)
+    def finish(self, begun: Begun) -> Response:
+        """Return the response of a call whose record is kept, or could not be."""
+        try:
+            reply = self._gateway.finish(begun.pending)
+        except ClocheError as error:
+            return _response(*problem(error))
+        except Exception:
+            logger.exception(_UNFORESEEN)
+            return _response(*unforeseen())
+        return _response(200, [_JSON, (b"server-timing", _server_timing(reply))], begun.body)
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes:
         limit = self.max_body_bytes
@@ -154,17 +185,21 @@ def read_headers(given: Sequence[Header]) -> Headers:
     return headers
 
 
-def _named_in(body: bytes) -> Address:
+def _response(status: int, headers: list[Header], body: bytes) -> Response:
+    """Return a response that says how long it is."""
+    headers.append((b"content-length", b"%d" % len(body)))
+    return Response(status, headers, body)
+
+
+def _named_in(body: bytes) -> tuple[str, str | None]:
     heading = peek(body)
     if heading.model is None:
         fault = {"pointer": "/model", "code": "required", "message": "name the model, or POST /models/{model}/predict"}
         raise SchemaMismatch(model="any", version="model", faults=[fault])
-    return Address(heading.model, heading.version)
+    return heading.model, heading.version
 
 
-def _subject(value: bytes | None) -> str | None:
-    if value is None:
-        return None
+def _subject(value: bytes) -> str:
     try:
         subject = value.decode("utf-8")
     except UnicodeDecodeError:
@@ -174,9 +209,7 @@ def _subject(value: bytes | None) -> str | None:
     return subject
 
 
-def _deadline(value: bytes | None) -> int | None:
-    if value is None:
-        return None
+def _deadline(value: bytes) -> int:
     if not (value.isdigit() and len(value) <= 9 and int(value) > 0):
         reason = "it must be a whole number of milliseconds above 0"
         raise InvalidHeader(header="Cloche-Deadline-Ms", reason=reason)
@@ -185,14 +218,8 @@ def _deadline(value: bytes | None) -> int | None:
 
 def _server_timing(reply: Reply) -> bytes:
     took = reply.timings
-    return (
-        b"choose;dur=%.3f, validate;dur=%.3f, enrich;dur=%.3f, predict;dur=%.3f, decide;dur=%.3f, record;dur=%.3f"
-        % (
-            took.choose_us / 1000,
-            took.validate_us / 1000,
-            took.enrich_us / 1000,
-            took.predict_us / 1000,
-            took.decide_us / 1000,
-            reply.record_us / 1000,
-        )
-    )
+    stations = (took.choose_us, took.validate_us, took.enrich_us, took.predict_us, took.decide_us, reply.record_us)
+    try:
+        return _STATIONS % tuple(map(_BELOW_ONE.__getitem__, stations))
+    except IndexError:
+        return _STATIONS % tuple([b"%.3f" % (us / 1000) for us in stations])

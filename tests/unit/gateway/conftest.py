@@ -46,11 +46,18 @@ class Journal:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.full = False
+        self.closed = False
 
-    async def append(self, record: bytes) -> None:
+    def append(self, record: bytes) -> asyncio.Future[None]:
+        if self.closed:
+            raise LogUnavailable(reason="it is closed")
+        kept = asyncio.get_running_loop().create_future()
         if self.full:
-            raise LogUnavailable(reason="the disk is full")
-        self.records.append(msgspec.msgpack.decode(record, type=Record))
+            kept.set_exception(LogUnavailable(reason="the disk is full"))
+        else:
+            self.records.append(msgspec.msgpack.decode(record, type=Record))
+            kept.set_result(None)
+        return kept
 
 
 class Scripted:

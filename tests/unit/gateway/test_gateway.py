@@ -187,10 +187,20 @@ async def test_the_time_of_the_station_that_gave_up_is_recorded(gateway: Gateway
     assert 15_000 < journal.records[0].timings.predict_us < 1_000_000
 
 
-async def test_no_record_no_answer(gateway: Gateway, journal: Journal) -> None:
-    journal.full = True
-    with pytest.raises(LogUnavailable):
+@pytest.mark.parametrize("trouble", ["full", "closed"])
+async def test_no_record_no_answer(gateway: Gateway, journal: Journal, trouble: str) -> None:
+    setattr(journal, trouble, True)
+    with pytest.raises(LogUnavailable) as caught:
         await gateway.answer(Request("toy", body(input={"age": 2})))
+    assert caught.value.inference
+    assert dict(gateway.tally.calls) == {("toy", "1.0.0", "log_unavailable"): 1}
+
+
+async def test_an_answer_that_is_not_kept_yet_is_not_counted(gateway: Gateway, journal: Journal) -> None:
+    pending = await gateway.begin(Request("toy", body(input={"age": 2})))
+    assert not gateway.tally.calls
+    assert gateway.finish(pending).answer.id == pending.answer.id
+    assert dict(gateway.tally.calls) == {("toy", "1.0.0", "ok"): 1}
 
 
 async def test_the_shorter_deadline_counts(gateway: Gateway) -> None:

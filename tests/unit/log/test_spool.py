@@ -72,8 +72,7 @@ async def test_a_full_segment_is_sealed_and_the_next_begun(tmp_path, mode):
 @both
 async def test_a_cancelled_caller_does_not_disturb_the_others(tmp_path, mode):
     spool = open_spool(tmp_path, Log(mode=mode))
-    tasks = [asyncio.create_task(spool.append(b"%d" % number)) for number in range(10)]
-    await asyncio.sleep(0)
+    tasks = [asyncio.ensure_future(spool.append(b"%d" % number)) for number in range(10)]
     tasks[3].cancel()
     done = await asyncio.gather(*tasks, return_exceptions=True)
     assert [result for place, result in enumerate(done) if place != 3] == [None] * 9
@@ -85,7 +84,7 @@ async def test_a_cancelled_caller_does_not_disturb_the_others(tmp_path, mode):
 @both
 async def test_closing_keeps_what_is_waiting(tmp_path, mode):
     spool = open_spool(tmp_path, Log(mode=mode))
-    tasks = [asyncio.create_task(spool.append(b"%d" % number)) for number in range(100)]
+    tasks = [asyncio.ensure_future(spool.append(b"%d" % number)) for number in range(100)]
     await asyncio.sleep(0)
     await spool.close()
     assert await asyncio.gather(*tasks) == [None] * 100
@@ -103,10 +102,10 @@ async def test_what_comes_during_a_sync_shares_the_next_one(tmp_path):
 
     files = Slow()
     spool = open_spool(tmp_path, Log(mode="disk"), files)
-    first = asyncio.create_task(spool.append(b"first"))
+    first = asyncio.ensure_future(spool.append(b"first"))
     while files.syncs == 0:
         await asyncio.sleep(0.001)
-    others = [asyncio.create_task(spool.append(b"%d" % number)) for number in range(50)]
+    others = [asyncio.ensure_future(spool.append(b"%d" % number)) for number in range(50)]
     await asyncio.sleep(0)
     assert not first.done()
     files.gate.set()
@@ -221,3 +220,45 @@ async def test_async_does_not_let_a_burst_fill_the_memory(tmp_path):
         assert spool.state.bytes_waiting < 2 * 1024 * 1024
     await spool.close()
     assert len(contents(spool.folder)) == 40
+
+
+class Counting(Files):
+    """Files that count what is written to segments."""
+
+    def __init__(self):
+        self.writes = 0
+
+    def write(self, file, data):
+        self.writes += 1
+        return super().write(file, data)
+
+
+@both
+async def test_records_of_a_few_turns_share_a_write(tmp_path, mode):
+    files = Counting()
+    spool = open_spool(tmp_path, Log(mode=mode), files)
+    await spool.append(b"the first makes a segment")
+    files.writes = 0
+    kept = []
+    for number in range(20):
+        kept.append(spool.append(b"%d" % number))
+        await asyncio.sleep(0)
+    assert not any(caller.done() for caller in kept)
+    await asyncio.gather(*kept)
+    assert files.writes == 1
+    await spool.close()
+
+
+@both
+async def test_nobody_waits_for_a_crowd(tmp_path, mode):
+    files = Counting()
+    spool = open_spool(tmp_path, Log(mode=mode), files)
+    await spool.append(b"the first makes a segment")
+    files.writes = 0
+    kept = []
+    while not (kept and kept[0].done()):
+        kept.append(spool.append(b"record"))
+        await asyncio.sleep(0)
+    assert len(kept) < 200
+    await asyncio.gather(*kept)
+    await spool.close()

@@ -7,6 +7,8 @@ import contextlib
 
 import pytest
 
+from cloche.processes import http
+
 from .test_lane import converse, post, row, served
 
 OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
@@ -70,3 +72,46 @@ async def _pour(writer: asyncio.StreamWriter, more: bytes) -> None:
     for _ in range(100_000):
         writer.write(more)
         await writer.drain()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "KEEP_ALIVE_S", 0.2)
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("said", [b"", post(row()), post(row())[:40], post(row()) + post(row())[:40]])
+async def test_who_says_no_more_is_hung_up_on(impatient: None, fast: bool, said: bytes) -> None:
+    async with served(fast) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(said)
+        heard = await asyncio.wait_for(reader.read(), 5)
+        assert heard.count(b"HTTP/1.1 200") == said.count(b'"age": 4')
+        writer.close()
+        assert not server.server.server_state.connections
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_a_connection_in_use_outlives_the_time_for_silence(impatient: None, fast: bool) -> None:
+    async with served(fast) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for _ in range(8):
+            await asyncio.sleep(0.06)
+            writer.write(post(row()))
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            await reader.readuntil(b"}")
+        writer.write(post(row(wait=0.5)))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("calls", [1, 2])
+async def test_who_only_listens_after_the_call_is_answered(fast: bool, calls: int) -> None:
+    async with served(fast) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(post(row(wait=0.05)) * calls)
+        writer.write_eof()
+        heard = await asyncio.wait_for(reader.read(), 5)
+        assert heard.count(b"HTTP/1.1 200") == calls
+        writer.close()

@@ -10,12 +10,12 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
-from uvicorn.server import ServerState
 
 from cloche.errors import ModelFailed
 from cloche.gateway import Gateway
@@ -34,8 +34,11 @@ SCHEMA = {"type": "object", "properties": {"age": {"type": "number"}, "wait": {"
 
 
 class Journal:
-    async def append(self, record: bytes) -> None:
-        await asyncio.sleep(0)
+    def append(self, record: bytes) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        kept = loop.create_future()
+        loop.call_soon(kept.set_result, None)
+        return kept
 
 
 class Model:
@@ -98,7 +101,7 @@ async def served(fast: bool, **limits: Any) -> AsyncIterator[Served]:
             taken.append(self.url.decode())
             await super()._answer(cycle)
 
-    made: Any = (lambda **named: Watched(app.door, {}, **named)) if fast else HttpProtocol
+    made: Any = partial(Watched, lane.Lane(app.door)) if fast else HttpProtocol
     server = http_server(app, settings, made)
     listening = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, start_serving=False)
     (sock,) = [each.dup() for each in listening.sockets]
@@ -238,14 +241,10 @@ async def test_the_largest_body_is_the_same_in_the_lane() -> None:
 
 
 async def test_long_addresses_are_not_remembered() -> None:
-    door = gateway_app(gateway(), Healthy(), CollectorRegistry(), Settings()).door
-    addresses: dict[bytes, Any] = {}
-    settings = http_server(None, Settings()).config
+    shared = lane.Lane(gateway_app(gateway(), Healthy(), CollectorRegistry(), Settings()).door)
     for url in (b"/models/toy/predict", b"/models/%s/predict" % (b"a" * 10_000)):
-        protocol = lane.LaneProtocol(door, addresses, config=settings, server_state=ServerState(), app_state={})
-        protocol.url = url
-        assert protocol._address() is not None
-    assert list(addresses) == [b"/models/toy/predict"]
+        assert shared.address(url) is not None
+    assert list(shared._addresses) == [b"/models/toy/predict"]
 
 
 async def test_a_caller_who_leaves_leaves_nothing_behind() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -35,7 +36,10 @@ class Constant:
 class Memory:
     """A journal that keeps nothing after the test."""
 
-    async def append(self, record: bytes) -> None: ...
+    def append(self, record: bytes) -> asyncio.Future[None]:
+        kept = asyncio.get_running_loop().create_future()
+        kept.set_result(None)
+        return kept
 
 
 def version(name: str, schema: dict[str, Any], number: str = "1.0.0", value: object = 0.5, **fields: Any):
