@@ -57,12 +57,13 @@ def publish(  # noqa: PLR0913  one call says all there is to say about a version
         version: a semantic version without a build part.
         examples: rows as the model takes them: a DataFrame, a numpy array of shape (rows, columns), or a list of
             dicts; for a ranking, a list of calls. The first 200 are kept, as cases that every fresh worker must pass.
-        training: what it was trained on, with at least the columns of the examples. It tells which may be null.
+        training: what it was trained on, with at least the columns of the examples: in their form, or as a DataFrame
+            where they are dicts. It tells which fields may be null, and of what type they are.
         files: more files of the bundle: name -> a Path, bytes, text, or any object (pickled; a `Model` reads it in
             `load` with `bundle.joblib(name)`).
         schema: JSON Schema of a row (of a ranking: of a call), in the place of the inferred one.
         unknown_fields: what becomes of fields that the schema does not name.
-        method: another method to call than `predict`.
+        method: another method to call than `predict`, such as `transform`.
         takes: what the method is given: "rows" (list of dicts), "row" (one dict), "frame" or "array". Found out with
             the examples where it is not said.
         each: JSON pointer to the list of a ranking, such as "/items"; then a call has a context and a list of items.
@@ -87,6 +88,7 @@ def publish(  # noqa: PLR0913  one call says all there is to say about a version
         DoesNotLoad: it fails in a fresh worker; with your own traceback.
         GoldenMismatch: a fresh worker answers otherwise; with row, column, dtypes and both answers.
         VersionExists: other content is published under this version; with the next free one.
+        FileUnusable, StoreUnavailable: the disk is full, or something can't be read or written.
         MissingExtra: a package that this needs is not installed.
     """
     place = find_home() if home is None else Home(Path(home).expanduser().resolve())

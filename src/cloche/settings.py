@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -17,7 +17,10 @@ from msgspec import Meta
 from cloche.errors import InvalidSetting
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Milliseconds = Annotated[int, Meta(ge=1, le=3_600_000)]
+LONGEST_MS: Final = 3_600_000
+"""The longest that anything may be told to wait: an hour."""
+
+Milliseconds = Annotated[int, Meta(ge=1, le=LONGEST_MS)]
 Bytes = Annotated[int, Meta(ge=1)]
 
 
@@ -53,6 +56,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     deadline_ms: Annotated[
         Milliseconds, Meta(description="Deadline of calls to models that state none; a caller may shorten it.")
     ] = 1_000
+    history_versions: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Versions that are kept running though they are not active: those that were until just now, "
+            "and those that a call named, by itself or by a moment (`as_of`). With 0 such calls are refused.",
+        ),
+    ] = 3
+    history_idle_ms: Annotated[
+        Milliseconds, Meta(description="How long such a version runs without a call before it is stopped.")
+    ] = 300_000
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -196,9 +196,12 @@ print("done", flush=True)
 async def test_a_notebook_killed_at_any_moment_can_publish_again(tmp_path):
     steps = 40 if PROVE else 4
     command = [sys.executable, "-c", NOTEBOOK]
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environ = os.environ | {"TMPDIR": str(temporary)}
     for step in range(steps):
         folder = tmp_path / str(step)
-        author = subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, text=True)
+        author = subprocess.Popen([*command, str(folder)], stdout=subprocess.PIPE, text=True, env=environ)
         assert author.stdout.readline() == "ready\n"
         await asyncio.sleep(1.2 * step / steps)
         author.kill()
@@ -206,8 +209,9 @@ async def test_a_notebook_killed_at_any_moment_can_publish_again(tmp_path):
         registry = reopen(folder)
         if versions := await registry.versions("raced"):
             await whole(registry)
-        done = subprocess.run([*command, str(folder)], capture_output=True, text=True)
+        done = subprocess.run([*command, str(folder)], capture_output=True, text=True, env=environ)
         assert done.returncode == 0, done.stderr
+        assert list(temporary.glob("cloche-trial-*")) == []
         assert await registry.versions("raced") == ["1.0.0"]
         assert not versions or versions == ["1.0.0"]
         assert (await registry.releases.live()).models["raced"].default == "1.0.0"

@@ -11,6 +11,7 @@ from cloche.authoring.traits import comes_from
 from cloche.errors import NotPublishable
 from cloche.registry.bundle import Each, Takes
 from cloche.schema import UnknownFields
+from cloche.settings import LONGEST_MS
 
 Comparison: TypeAlias = Literal["equal", "schema"]
 """How a fresh worker's answers to the examples are compared with the author's."""
@@ -22,7 +23,6 @@ _CHOICES = {
     "takes": (None, *get_args(Takes)),
     "golden": get_args(Comparison),
 }
-_MOST_MS = 3_600_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +76,13 @@ def check_options(draft: Draft) -> None:
             raise _meaningless(draft, name, f"it is one of {', '.join(map(repr, allowed))}")
     for name in ("deadline_ms", "hang_after_ms"):
         value = getattr(draft, name)
-        if value is not None and not (type(value) is int and 1 <= value <= _MOST_MS):
-            raise _meaningless(draft, name, f"it is a whole number of milliseconds, from 1 to {_MOST_MS}")
+        if value is not None and not (type(value) is int and 1 <= value <= LONGEST_MS):
+            raise _meaningless(draft, name, f"it is a whole number of milliseconds, from 1 to {LONGEST_MS}")
     for name in ("method", "score", "description", "message"):
         if not isinstance(getattr(draft, name), str | None):
             raise _meaningless(draft, name, "it is text")
+    if draft.score and not draft.score.startswith("/"):
+        raise _meaningless(draft, "score", "it is a JSON pointer into an answer, such as '/price'; '' is all of it")
     if not isinstance(draft.files, Mapping):
         raise _meaningless(draft, "files", "it is a dict: name -> a Path, bytes, text or any object")
     if draft.each is not None:

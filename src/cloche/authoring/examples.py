@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -86,23 +87,59 @@ def _read(draft: Draft, traits: Mapping[str, Any], single_precision: bool) -> Ex
         plain = [to_json_value(call) for call in calls]
         rows = _flattened(calls, draft.each)
         frame = _single_columns(plain, draft.each) if single_precision else None
-        return Examples(rows, plain, frame, _schema(draft) or infer_rows(plain))
+        return Examples(rows, plain, frame, _schema(draft) or _schema_of_dicts(draft, plain))
     if _is_frame(given) or _is_array(given):
         return _framed(draft, given[:MAX_CALLS])
     rows = _dicts(given)
     if wants_frame or draft.takes in ("frame", "array"):
-        return _framed(draft, _frame_of(rows, draft.training))
+        return _framed(draft, _frame_of(rows, _training_frame(draft)))
     if traits["flavor"] == "heuristic" and len(rows) == 1:
         rows *= 2  # a list of one item could be the answer to one row as well as to a list of one
     plain = [to_json_value(row) for row in rows]
-    schema = _schema(draft) or infer_rows(plain, unknown_fields=draft.unknown_fields)
-    return Examples(rows, plain, None, schema)
+    return Examples(rows, plain, None, _schema(draft) or _schema_of_dicts(draft, plain))
+
+
+def _schema_of_dicts(draft: Draft, calls: Sequence[dict[str, Any]]) -> Schema:
+    """Return the schema of rows, or of calls of a ranking, that no frame describes.
+
+    Training data in dicts is merged with the examples; a DataFrame says what its columns hold.
+    """
+    if _is_frame(draft.training) and draft.each is None:
+        frame = _frame_of(calls, draft.training)
+        columns = msgspec.convert(describe_frame(frame, draft.training), Frame).columns
+        return infer(columns, unknown_fields=draft.unknown_fields)
+    known = [to_json_value(_nulled(call)) for call in _training_dicts(draft)]
+    return infer_rows([*calls, *known], unknown_fields=draft.unknown_fields)
+
+
+def _training_dicts(draft: Draft) -> Sequence[dict[str, Any]]:
+    training = draft.training
+    if training is None:
+        return []
+    if not isinstance(training, list | tuple) or not all(isinstance(row, dict) for row in training):
+        wanted = "a list of calls like them" if draft.each else "a DataFrame, or a list of dicts"
+        raise InvalidExamples(reason=f"training is a {type(training).__name__}; give {wanted}")
+    return training
+
+
+def _nulled(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of training with null for NaN, which is how pandas writes a missing value into dicts."""
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+
+
+def _training_frame(draft: Draft) -> Any:
+    """Return the training data as a DataFrame, one row per item for a ranking; None where there is none."""
+    if draft.training is None or _is_frame(draft.training):
+        return draft.training
+    rows = _training_dicts(draft)
+    return _pandas().DataFrame(_flattened(list(rows), draft.each, "training call") if draft.each else rows)
 
 
 def _framed(draft: Draft, data: Any) -> Examples:
     if len(data) == 0:
         raise InvalidExamples(reason="there are none; give some rows, such as X.head(20)")
-    described = describe_frame(data, draft.training)
+    training = draft.training if _is_array(draft.training) else _training_frame(draft)
+    described = describe_frame(data, training)
     frame = msgspec.convert(described, Frame)
     calls = rows_to_json(data, columns_of(described))
     schema = _schema(draft) or infer(frame.columns, unknown_fields=draft.unknown_fields)
@@ -111,8 +148,9 @@ def _framed(draft: Draft, data: Any) -> Examples:
 
 def _framed_ranking(draft: Draft, each: Each, calls: list[dict[str, Any]], wanted: _Features) -> Examples:
     plain = [to_json_value(call) for call in calls]
-    everything = _frame_of(_flattened(calls, each), draft.training)
-    columns = {column.name: column for column in msgspec.convert(describe_frame(everything), Frame).columns}
+    training = _training_frame(draft)
+    everything = _frame_of(_flattened(calls, each), training)
+    columns = {column.name: column for column in _described(everything, training)}
     of_items = {field for call in calls for item in call[ranking.list_name(each.path)] for field in item}
     features = wanted.among(list(columns), each)
     if wanted.single_precision:
@@ -124,6 +162,17 @@ def _framed_ranking(draft: Draft, each: Each, calls: list[dict[str, Any]], wante
         unknown_fields=draft.unknown_fields,
     )
     return Examples(everything[features], plain, Frame([columns[name] for name in features]), schema)
+
+
+def _described(data: Any, training: Any) -> list[Column]:
+    """Describe the columns of a frame: by the training data where it has them, else by themselves."""
+    known = [] if training is None else [name for name in data.columns if name in training.columns]
+    described: list[Column] = msgspec.convert(describe_frame(data), Frame).columns
+    if known:
+        trained = msgspec.convert(describe_frame(data[known], training), Frame).columns
+        by_name = {column.name: column for column in trained}
+        described = [by_name.get(column.name, column) for column in described]
+    return described
 
 
 def _single_columns(calls: Sequence[dict[str, Any]], each: Each) -> Frame | None:
@@ -138,22 +187,21 @@ def _single(column: Column) -> Column:
     return msgspec.structs.replace(column, float32=True) if column.dtype == "float64" else column
 
 
-def _flattened(calls: list[dict[str, Any]], each: Each) -> list[dict[str, Any]]:
+def _flattened(calls: list[dict[str, Any]], each: Each, what: str = "example") -> list[dict[str, Any]]:
     name = ranking.list_name(each.path)
     for position, call in enumerate(calls):
         items = call.get(name)
         if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
-            raise InvalidExamples(reason=f"example {position} has no list of items (dicts) at {each.path}")
+            raise InvalidExamples(reason=f"{what} {position} has no list of items (dicts) at {each.path}")
         if missing := [place for place, item in enumerate(items) if each.item_id not in item]:
-            raise InvalidExamples(reason=f"item {missing[0]} of example {position} has no {each.item_id}")
+            raise InvalidExamples(reason=f"item {missing[0]} of {what} {position} has no {each.item_id}")
     return [row for call in calls for row in ranking.flatten(call, each.path)]
 
 
 def _frame_of(rows: Sequence[dict[str, Any]], training: Any) -> Any:
     """Return rows as a DataFrame: of the dtypes they had in training, where there is such a column."""
-    pandas = _pandas()
-    frame = pandas.DataFrame(list(rows))
-    if not _is_frame(training):
+    frame = _pandas().DataFrame(list(rows))
+    if training is None:
         return frame
     known = [name for name in frame.columns if name in training.columns]
     plain = [to_json_value({name: row.get(name) for name in known}) for row in rows]

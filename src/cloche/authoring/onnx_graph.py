@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 from cloche.errors import MissingExtra, NotPublishable
 
@@ -32,10 +32,20 @@ def _classes(data: bytes, session: Any) -> list[Any] | None:
     outputs = session.get_outputs()
     if len(outputs) != 2 or outputs[0].type not in ("tensor(int64)", "tensor(string)"):
         return None
+    if outputs[1].type.startswith("seq(map("):
+        return _named_classes(data) or _refuse_zipmap()
     if outputs[1].type != "tensor(float)" and outputs[1].type != "tensor(double)":
         return None
     width = outputs[1].shape[-1]
     return _named_classes(data) or (list(range(width)) if isinstance(width, int) else None)
+
+
+def _refuse_zipmap() -> NoReturn:
+    reason = (
+        "its probabilities go through a ZipMap, and its classes can't be read; convert it with "
+        "options={'zipmap': False}, or run: pip install onnx"
+    )
+    raise NotPublishable(kind="ONNX graph", reason=reason)
 
 
 def _named_classes(data: bytes) -> list[Any] | None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from cloche.registry.bundle import Manifest
+from cloche.runtimes.worker.outputs import json_key
+from cloche.schema import Schema, infer_output, infer_rows
 
 Alike = Callable[[Any, Any], bool]
 """Tells whether two JSON scalars are the same answer."""
@@ -29,6 +33,25 @@ class Outcome:
 def outcomes_of(outputs: bytes, refusals: Mapping[int, Mapping[str, Any]]) -> list[Outcome]:
     """Return the outcomes of calls: `outputs` is a JSON array, `refusals` are by position."""
     return [Outcome(output, refusals.get(row)) for row, output in enumerate(json.loads(outputs))]
+
+
+def describe_outputs(manifest: Manifest, outcomes: Sequence[Outcome]) -> Schema | None:
+    """Return the JSON Schema that tells callers what answers are like, or None where the examples do not say.
+
+    It describes: no answer is ever held against it. What a ranking answers is known without it.
+    """
+    outputs = [outcome.output for outcome in outcomes if outcome.refusal is None]
+    if manifest.each is not None or not outputs:
+        return None
+    if manifest.answers == "number":
+        return {"type": "number"}
+    if manifest.answers != "label" or not manifest.classes:
+        return infer_output(outputs) or None
+    properties: Schema = {"label": infer_rows([{"label": label} for label in manifest.classes])["properties"]["label"]}
+    if any("probabilities" in output for output in outputs):
+        shares = {json_key(label): {"type": "number"} for label in manifest.classes}
+        properties["probabilities"] = {"type": "object", "properties": shares}
+    return {"type": "object", "properties": properties}
 
 
 def golden_lines(calls: list[dict[str, Any]], outcomes: list[Outcome]) -> bytes:

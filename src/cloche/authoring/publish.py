@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,15 +17,16 @@ from cloche.authoring.bridge import wait_for
 from cloche.authoring.draft import Draft, check_options
 from cloche.authoring.examples import Examples, read_examples
 from cloche.authoring.onnx_graph import graph_traits
-from cloche.authoring.outcomes import Outcome, close_to, golden_lines, same_type
+from cloche.authoring.outcomes import Outcome, close_to, describe_outputs, golden_lines, same_type
 from cloche.authoring.own import OnlyWorkersOpenIt, own_outcomes
 from cloche.authoring.packing import MODEL_ONNX, MODEL_PICKLE, pack
 from cloche.authoring.provenance import provenance
 from cloche.authoring.report import check_golden
+from cloche.authoring.scratch import scratch_folder
 from cloche.authoring.settle import Settled, faster, settle
 from cloche.authoring.traits import traits
-from cloche.authoring.trial import NOWHERE, Trial
-from cloche.errors import GoldenMismatch, NotPublishable
+from cloche.authoring.trial import Trial
+from cloche.errors import FileUnusable, GoldenMismatch, NotPublishable
 from cloche.registry.bundle import (
     MANIFEST_FORMAT,
     File,
@@ -35,7 +37,7 @@ from cloche.registry.bundle import (
     check_name,
     check_version,
 )
-from cloche.registry.catalog import Registry
+from cloche.registry.catalog import NOWHERE, Registry
 from cloche.registry.release import Reason
 from cloche.registry.routing import start_if_first
 
@@ -89,8 +91,9 @@ def publish(draft: Draft, registry: Registry, progress: Progress = lambda _: Non
         RegistryError: the registry can't take it.
         MissingExtra: a package that this needs is not installed.
     """
-    prepared = prepare(draft, progress)
-    with _step(progress, f"writing to {registry.where}"):
+    with _translated(tempfile.gettempdir()):
+        prepared = prepare(draft, progress)
+    with _translated(registry.where), _step(progress, f"writing to {registry.where}"):
         return wait_for(_add(prepared, registry))
 
 
@@ -124,7 +127,8 @@ def prepare(draft: Draft, progress: Progress = lambda _: None) -> Prepared:
     with _step(progress, "collecting what the model needs"):
         contents = pack(draft)
     found = _known_traits(draft, contents)
-    with Trial(contents) as trial:
+    with scratch_folder() as folder:
+        trial = Trial(contents, folder)
         if draft.is_pickle:
             with _step(progress, "opening the pickle in a fresh worker"):
                 found = trial.traits(_manifest(draft, contents, "sklearn"))
@@ -144,7 +148,7 @@ def prepare(draft: Draft, progress: Progress = lambda _: None) -> Prepared:
 def _known_traits(draft: Draft, contents: Mapping[str, bytes]) -> dict[str, Any]:
     if draft.is_onnx:
         return graph_traits(contents[MODEL_ONNX])
-    return {} if draft.is_pickle else traits(draft.model)
+    return {} if draft.is_pickle else traits(draft.model, draft.method or "predict")
 
 
 class _Attempt:
@@ -187,6 +191,7 @@ class _Attempt:
             settled.manifest,
             provenance=provenance(Path.cwd(), self._draft.message),
             environment=self._trial.environment,
+            output_schema=describe_outputs(settled.manifest, settled.outcomes),
             golden=Golden(file=file, cases=cases, mode=self._draft.golden, rtol=RTOL, atol=ATOL),
             examples=_file(EXAMPLES, personal[EXAMPLES]),
         )
@@ -220,6 +225,15 @@ def _manifest(
 
 def _file(path: str, data: bytes) -> File:
     return File(path=path, sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+
+
+@contextmanager
+def _translated(place: str) -> Iterator[None]:
+    """Give a failure of the disk our name, with the file where it is known and else with `place`."""
+    try:
+        yield
+    except OSError as error:
+        raise FileUnusable(place=error.filename or place, reason=error.strerror or str(error)) from error
 
 
 @contextmanager

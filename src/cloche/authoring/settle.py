@@ -14,6 +14,7 @@ from cloche.authoring.outcomes import Outcome
 from cloche.errors import NotPublishable, PublishError
 from cloche.registry.bundle import Manifest, Takes
 from cloche.runtimes.worker.outputs import json_key
+from cloche.schema.dialect import escape, unescape
 
 Answer = Callable[[Manifest], list[Outcome]]
 """Asks the model the examples as a manifest says: the author's own object, or one that a worker has loaded."""
@@ -40,6 +41,13 @@ def settle(draft: Draft, traits: Mapping[str, Any], examples: Examples, trial: M
     Raises:
         NotPublishable, DoesNotLoad: it can be asked in no way; with what the model raised.
     """
+    settled = _settled(draft, traits, examples, trial, answer)
+    if draft.score is not None and draft.each is None:
+        _check_score(draft.score, settled.outcomes)
+    return settled
+
+
+def _settled(draft: Draft, traits: Mapping[str, Any], examples: Examples, trial: Manifest, answer: Answer) -> Settled:
     *ways, last = _ways(draft, traits["flavor"], examples)
     for takes in ways:
         try:
@@ -47,6 +55,25 @@ def settle(draft: Draft, traits: Mapping[str, Any], examples: Examples, trial: M
         except PublishError:
             continue
     return _with_answers(draft, traits, msgspec.structs.replace(trial, takes=last), answer)
+
+
+def _check_score(pointer: str, outcomes: Sequence[Outcome]) -> None:
+    answered = [outcome for outcome in outcomes if outcome.refusal is None]
+    if answered and not any(_is_number(_at(outcome.output, pointer)) for outcome in answered):
+        reason = f"no answer to the examples has a number there; the first is {answered[0].shown()}"
+        raise NotPublishable(kind=f"version with score={pointer!r}", reason=reason)
+
+
+def _at(value: Any, pointer: str) -> Any:
+    """Return what a JSON pointer names in a value, or None where there is nothing."""
+    for part in pointer.split("/")[1:]:
+        if isinstance(value, dict):
+            value = value.get(unescape(part))
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
 
 
 def faster(settled: Settled, examples: Examples, answer: Answer) -> Settled:
@@ -82,7 +109,7 @@ def _with_answers(draft: Draft, traits: Mapping[str, Any], trial: Manifest, answ
         )
     manifest = msgspec.structs.replace(trial, answers="number")
     outcomes = answer(manifest)
-    if manifest.each is None and not all(map(_is_number, outcomes)):
+    if manifest.each is None and not all(outcome.refusal or _is_number(outcome.output) for outcome in outcomes):
         manifest = msgspec.structs.replace(trial, answers="any")
         outcomes = answer(manifest) if traits["flavor"] in ("sklearn", "onnx") else outcomes
     score = draft.score if manifest.each or manifest.answers != "number" else (draft.score or "")
@@ -95,11 +122,8 @@ def _label_score(manifest: Manifest, outcomes: Sequence[Outcome]) -> str | None:
     gives_probabilities = any(isinstance(found.output, dict) and "probabilities" in found.output for found in outcomes)
     if len(classes) != 2 or not gives_probabilities or manifest.each is not None:
         return None
-    key = json_key(classes[-1]).replace("~", "~0").replace("/", "~1")
-    return f"/probabilities/{key}"
+    return f"/probabilities/{escape(json_key(classes[-1]))}"
 
 
-def _is_number(outcome: Outcome) -> bool:
-    if outcome.refusal is not None:
-        return True
-    return isinstance(outcome.output, int | float) and not isinstance(outcome.output, bool)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

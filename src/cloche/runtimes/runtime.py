@@ -17,6 +17,16 @@ class Runtime(Protocol):
         """Whether it can answer now."""
         ...
 
+    @property
+    def busy(self) -> bool:
+        """Whether it is at work, so that one more call would wait."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait until it has time for them."""
+        ...
+
     async def wait_ready(self) -> None:
         """Return once it can answer.
 

@@ -11,7 +11,7 @@ from cloche.schema.accept import Accept, Body, Row, compile_schema
 from cloche.schema.dialect import Schema, UnknownFields, check_schema
 from cloche.schema.envelope import Heading, call_schema, peek
 from cloche.schema.example import example_of
-from cloche.schema.infer import Column, infer, infer_ranking, infer_rows
+from cloche.schema.infer import Column, infer, infer_output, infer_ranking, infer_rows
 from cloche.schema.meant import ItemList
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "compile_schema",
     "example_of",
     "infer",
+    "infer_output",
     "infer_ranking",
     "infer_rows",
     "peek",

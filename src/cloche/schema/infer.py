@@ -91,6 +91,24 @@ def infer_rows(rows: Sequence[dict[str, Any]], *, unknown_fields: UnknownFields 
     return {"$schema": DRAFT, **_merged(rows, "", unknown_fields)}
 
 
+def infer_output(outputs: Sequence[Any]) -> Schema:
+    """Return what some answers are like, in words that the next one may go beyond: nothing is required or excluded."""
+    return _loosened(_merged(outputs, "", "ignore"))
+
+
+def _loosened(schema: Schema) -> Schema:
+    """Return a schema of values that were seen without what only happened to be so."""
+    loose = {keyword: value for keyword, value in schema.items() if keyword != "required"}
+    if "type" in loose:
+        names = list(dict.fromkeys("number" if name == "integer" else name for name in types_of(loose)))
+        loose["type"] = names[0] if len(names) == 1 else names
+    if "properties" in loose:
+        loose["properties"] = {name: _loosened(field) for name, field in loose["properties"].items()}
+    if "items" in loose:
+        loose["items"] = _loosened(loose["items"])
+    return loose
+
+
 def _row(columns: Iterable[Column], unknown_fields: UnknownFields) -> Schema:
     known = list(columns)
     return _object(

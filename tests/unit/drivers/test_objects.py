@@ -1,12 +1,17 @@
 """The promise `ObjectStore`, kept by every driver alike."""
 
 import asyncio
+import socket
 import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
+from obstore.store import from_url
 
 from cloche.drivers import OBJECT_STORES, Driver, open_objects
-from cloche.errors import InvalidSetting, MissingExtra
+from cloche.drivers.objects import ObstoreObjects
+from cloche.errors import InvalidSetting, MissingExtra, StoreUnavailable
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -78,6 +83,65 @@ async def test_what_a_killed_writer_left_is_not_listed(tmp_path):
 def test_where_shows_no_secret():
     store = open_objects("s3://user:secret@bucket/prefix?token=secret")
     assert store.where == "s3://bucket/prefix"
+
+
+class Denying(BaseHTTPRequestHandler):
+    """A store that answers everybody that they may not."""
+
+    def do_GET(self):
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(self.server.status)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    do_PUT = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def denying():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Denying)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def bucket(port):
+    config = {"endpoint": f"http://127.0.0.1:{port}", "access_key_id": "id", "secret_access_key": "hidden"}
+    options = {"client_options": {"allow_http": True}, "retry_config": {"max_retries": 0}}
+    return ObstoreObjects(from_url("s3://bucket/prefix", config=config, region="us-east-1", **options), "s3://bucket")
+
+
+async def fails(store, reason, caplog):
+    any_reason = "can't be used now"  # what fails to list does not say why
+    uses = ((store.get("a"), reason), (store.put_if_absent("a", b"x"), reason), (keys(store, "a"), any_reason))
+    for use, said in uses:
+        caplog.clear()
+        with pytest.raises(StoreUnavailable, match=said) as caught:
+            await use
+        assert "127.0.0.1" not in str(caught.value), "the message may be shown to callers"
+        assert "s3://bucket: " in caplog.text
+        assert "list-type" not in caplog.text, "some clouds sign in the query"
+
+
+async def test_a_store_that_is_not_there_fails_by_our_name(caplog):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    await fails(bucket(port), "does not answer as it should", caplog)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(401, "does not accept the credentials"), (403, "does not permit that"), (500, "does not answer as it should")],
+)
+async def test_a_store_that_refuses_fails_by_our_name(denying, status, reason, caplog):
+    denying.status = status
+    await fails(bucket(denying.server_port), reason, caplog)
 
 
 def test_an_unknown_scheme_names_the_known_ones():

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
+import pytest
+
 from cloche.home import Home
-from cloche.processes.boot import RunLock
+from cloche.processes.boot import RunLock, hold_lock
 
 
 def test_nobody_else_reads_what_a_running_server_writes(tmp_path: Path) -> None:
@@ -12,3 +15,13 @@ def test_nobody_else_reads_what_a_running_server_writes(tmp_path: Path) -> None:
     home = Home(tmp_path / ".cloche")
     RunLock(home, "supervisor").release()
     assert stat.S_IMODE(home.run.stat().st_mode) == 0o700
+
+
+def test_a_second_process_of_a_kind_ends_and_says_who_is_there(tmp_path: Path) -> None:
+    home = Home(tmp_path / ".cloche")
+    first = hold_lock(home, "gateway")
+    hold_lock(home, "keeper").release()
+    with pytest.raises(SystemExit, match=rf"There is a gateway already\. .*process {os.getpid()}"):
+        hold_lock(home, "gateway")
+    first.release()
+    hold_lock(home, "gateway").release()

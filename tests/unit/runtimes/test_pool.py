@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cloche.runtimes import pool as runtimes_pool
 from cloche.runtimes.pool import STACK_GRACE_S, WorkerPool, WorkerSpec
 
 from .conftest import MakeBundle
@@ -111,3 +112,25 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+async def test_workers_that_no_successor_wants_are_stopped(
+    pool: WorkerPool, make_bundle: MakeBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtimes_pool, "UNWANTED_S", 0.3)
+    specs = [
+        WorkerSpec("toy", "1.0.0", digest, str(make_bundle(MODEL)), str(tmp_path / "worker.log"))
+        for digest in ("sha256:0", "sha256:1")
+    ]
+    first, successor = Listener(), Listener()
+    for spec in specs:
+        pool.want(spec, first)
+    assert [await first.hear(), await first.hear()] == ["connected", "connected"]
+    pids = pool.pids
+    pool.forget(first)
+    pool.want(specs[0], successor)
+    assert await successor.hear() == "connected"
+    async with asyncio.timeout(10):
+        while len(pool.pids) > 1:
+            await asyncio.sleep(0.01)
+    assert pool.pids == {"sha256:0": pids["sha256:0"]}, "it was taken over as it was"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cloche.errors import InvalidExamples
 from cloche.registry.bundle import Column, Each
-from cloche.schema import check_schema, compile_schema, infer, infer_ranking, infer_rows
+from cloche.schema import check_schema, compile_schema, infer, infer_output, infer_ranking, infer_rows
 
 COLUMNS = [
     Column("radius", "float64", "number", nullable=False),
@@ -174,3 +174,26 @@ def test_examples_fit_their_own_schema(rows):
         assert all(validator.is_valid(row) for row in rows)
         body = json.dumps({"inputs": rows}).encode()
         assert len(compile_schema(schema, unknown_fields=unknown_fields).read(body).rows) == len(rows)
+
+
+def test_what_answers_are_like_excludes_no_other():
+    outputs = [{"price": 100, "notes": ["a"], "age": None}, {"price": 99.5, "notes": [], "age": 3, "level": 2}]
+    assert infer_output(outputs) == {
+        "type": "object",
+        "properties": {
+            "price": {"type": "number"},
+            "notes": {"type": "array", "items": {"type": "string"}},
+            "age": {"type": ["number", "null"]},
+            "level": {"type": ["number", "null"]},
+        },
+    }
+    assert infer_output([1, 2]) == {"type": "number"}
+    assert infer_output([None]) == {}
+
+
+@settings(deadline=None)
+@given(st.lists(VALUES, min_size=1, max_size=4))
+def test_answers_fit_what_is_said_of_them(outputs):
+    validator = jsonschema_rs.validator_for(infer_output(outputs))
+    assert all(validator.is_valid(output) for output in outputs)
+    assert all(validator.is_valid({}) for output in outputs if isinstance(output, dict)), "nothing is required"

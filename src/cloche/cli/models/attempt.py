@@ -19,7 +19,7 @@ from cloche.log.reading import to_json
 from cloche.registry.bundle import Manifest
 from cloche.runtimes.process import WorkerProcess
 from cloche.schema import compile_schema
-from cloche.values import CallContext, Prediction
+from cloche.values import NO_INFERENCE, CallContext, Prediction
 
 _PATIENCE_S = 600.0
 
@@ -65,7 +65,7 @@ def _given(text: str) -> Call:
         row = msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise click.BadParameter(f"it is not JSON: {error}", param_hint="--input") from None
-    context = CallContext(id="00000000-0000-7000-8000-000000000000", now_us=time.time_ns() // 1000)
+    context = CallContext(id=NO_INFERENCE, now_us=time.time_ns() // 1000)
     body: dict[str, Any] = {"inputs": row} if isinstance(row, list) else {"input": row}
     return Call(body, context)
 

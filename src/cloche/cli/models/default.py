@@ -45,7 +45,7 @@ def default(place: Place, /, name: str, version: str, message: str, as_json: boo
     wanted = _wanted(live.models.get(name), **options)
     command = shlex.join(["cloche", "models", "default", name, version])
     reason = Reason(author(Path.cwd()), message, command)
-    release = wait_for(make_default(registry, name, version, reason, wanted))
+    release = wait_for(make_default(registry, name, version, reason, wanted, place.settings().limits))
     if as_json:
         show.document(release)
     else:

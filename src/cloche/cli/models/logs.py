@@ -14,6 +14,7 @@ from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
 from cloche.log.reading import to_json
 from cloche.ports import Filter
+from cloche.runtimes.worker.logfile import tail
 
 _TAIL_BYTES = 16_384
 _TAIL_LINES = 50
@@ -35,7 +36,7 @@ def logs(place: Place, name: str, version: str | None, limit: int, as_json: bool
     """
     versions = wait_for(_versions(place, name, version))
     failures = wait_for(_failures(place, Filter(model=name, version=version, failed=True), limit))
-    outputs = {each: _tail(place.home.run / "workers" / f"{name}-{each}.log") for each in versions}
+    outputs = {each: _last_lines(place.home.run / "workers" / f"{name}-{each}.log") for each in versions}
     if as_json:
         show.document({"failures": failures, "workers": outputs})
         return
@@ -69,12 +70,6 @@ def _say(failure: dict[str, Any]) -> None:
     click.echo(f"Run it again: cloche models try {names} --id {failure['id']}\n")
 
 
-def _tail(file: Path) -> str:
+def _last_lines(file: Path) -> str:
     """Return the last lines of a file, or nothing where there is none."""
-    try:
-        with file.open("rb") as opened:
-            opened.seek(max(0, file.stat().st_size - _TAIL_BYTES))
-            text = opened.read().decode("utf-8", "replace")
-    except FileNotFoundError:
-        return ""
-    return "\n".join(text.splitlines()[-_TAIL_LINES:])
+    return "\n".join(tail(file, _TAIL_BYTES).splitlines()[-_TAIL_LINES:])

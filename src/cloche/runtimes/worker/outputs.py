@@ -56,6 +56,8 @@ def items_of(raw: Any, rows: int, *, scalars: bool = False) -> list[Any]:
 def _table_items(raw: Any, scalars: bool) -> list[Any]:
     if raw.ndim == 0:
         raise WrongCount("the model returned a single value; return a list with one item per row")
+    if hasattr(raw, "toarray"):
+        raw = raw.toarray()  # a sparse matrix, as encoders make them
     if hasattr(raw, "itertuples"):
         return _records(raw)
     if scalars and raw.ndim == 2 and raw.shape[1] == 1:

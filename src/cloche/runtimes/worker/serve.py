@@ -20,6 +20,7 @@ from typing import Any
 
 from cloche.runtimes.worker.answering import Answer, Failed, answer_together
 from cloche.runtimes.worker.flavors import Predict, load_predict
+from cloche.runtimes.worker.logfile import turn_own
 from cloche.runtimes.worker.manifest import Manifest, read_manifest
 from cloche.runtimes.worker.printed import Printed
 from cloche.runtimes.worker.surroundings import describe_environment
@@ -29,6 +30,7 @@ from cloche.runtimes.worker.wire import PROTOCOL, Decoder, Message, ProtocolErro
 _CHUNK = 1 << 20
 _LEAVE_WITHIN_S = 2.0
 _LAST_ANSWER_S = 1.0
+_LOOK_AFTER_LOG_S = 60.0
 _LOAD_FAILED = 3
 
 
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="cloche-worker")
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--log", type=Path)
     options = parser.parse_args(arguments)
     _prepare_process()
     control = socket.socket(fileno=options.control_fd)
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     server = Server(control, options.bundle, manifest, predict, printed)
     seconds = time.perf_counter() - started
     _tell(control, {"event": "loaded", "protocol": PROTOCOL, "pid": os.getpid(), "seconds": seconds})
-    server.run()
+    server.run(options.log)
     return _leave(0)
 
 
@@ -151,13 +154,19 @@ class Server:
         self._wake_on_sigterm()
         os.register_at_fork(after_in_child=self._forget)
 
-    def run(self) -> None:
-        """Serve until everybody is gone, or SIGTERM has come and the current call is answered."""
+    def run(self, log: Path | None = None) -> None:
+        """Serve until everybody is gone, or SIGTERM has come and the current call is answered.
+
+        Args:
+            log: the file that this process writes to, which is kept from growing for ever.
+        """
         while not self._leaving and (self._control or self._connections):
             waiting = any(connection.is_ready for connection in self._connections)
-            for key, _ in self._selector.select(0 if waiting else None):
+            for key, _ in self._selector.select(0 if waiting else _LOOK_AFTER_LOG_S):
                 self._attend(key)
             self._answer_next()
+            if log is not None:
+                turn_own(log)
         for connection in self._connections:
             connection.drain(_LAST_ANSWER_S)
 

@@ -1,0 +1,96 @@
+"""Calls on their way to a worker and back, over the gateway's end of a socket pair."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from cloche.errors import DeadlineExceeded, ServingError
+from cloche.runtimes.worker import wire
+from cloche.values import Ask, CallContext
+
+
+class Call:
+    """One call on its way to the worker and back."""
+
+    __slots__ = ("answer", "ask", "number")
+
+    def __init__(self, number: int, ask: Ask, loop: asyncio.AbstractEventLoop) -> None:
+        self.number = number
+        self.ask = ask
+        self.answer: asyncio.Future[tuple[dict[str, Any], bytes]] = loop.create_future()
+
+    def finish(self, reply: dict[str, Any], body: bytes) -> None:
+        """Give it the worker's answer, unless nobody waits for it any more."""
+        if not self.answer.done():
+            self.answer.set_result((reply, body))
+
+    def fail(self, error: ServingError) -> None:
+        """End it with an error, unless it has ended."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def expire(self) -> None:
+        """End it because its deadline has passed."""
+        self.fail(DeadlineExceeded(deadline_ms=self.ask.deadline_ms))
+
+
+class _Heading(msgspec.Struct, frozen=True):
+    """What a message says of one call."""
+
+    call: int
+    rows: int
+    many: bool
+    context: CallContext
+
+
+class _Batch(msgspec.Struct, frozen=True):
+    """The header of a message with calls."""
+
+    op: str
+    calls: list[_Heading]
+
+
+class Connection(asyncio.Protocol):
+    """One connection to a worker.
+
+    Args:
+        received: takes the header and the body of each message.
+        lost: learns that the connection has ended.
+    """
+
+    def __init__(self, received: Callable[[dict[str, Any], bytes], None], lost: Callable[[Connection], None]) -> None:
+        self._received = received
+        self._lost = lost
+        self._decoder = wire.Decoder()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are no instances of it
+
+    def data_received(self, data: bytes) -> None:
+        """Pass on the messages that are whole now."""
+        for header, body in self._decoder.feed(data):
+            self._received(header, body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass on that it has ended, however that came."""
+        del exc
+        self._lost(self)
+
+    def send(self, batch: Sequence[Call]) -> None:
+        """Ask the worker some calls together."""
+        calls = [_Heading(call.number, call.ask.rows, call.ask.many, call.ask.context) for call in batch]
+        payloads = [call.ask.payload for call in batch]
+        rows = payloads[0] if len(payloads) == 1 else b"[%s]" % b",".join(payload[1:-1] for payload in payloads)
+        if self._transport is not None:
+            self._transport.write(wire.pack(msgspec.json.encode(_Batch("predict", calls)), rows))
+
+    def close(self) -> None:
+        """End it."""
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,62 @@
+"""The file that the output of a version's workers goes to: the newest megabytes, and as many again beside it.
+
+Standard library only: the worker turns its own file while it runs, and the host looks after it before one starts.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+MOST_BYTES = 10_000_000
+"""How large a file may be before a new one is begun; it may be larger by what one call writes."""
+
+_STDOUT, _STDERR = 1, 2
+
+
+def older(path: Path) -> Path:
+    """Return where the file is kept that the present one followed."""
+    return path.with_name(f"{path.name}.1")
+
+
+def turn(path: Path) -> None:
+    """Begin anew where the file is too large and nobody writes to it. Where that fails, it goes on as it is."""
+    with suppress(OSError):
+        if path.stat().st_size > MOST_BYTES:
+            path.replace(older(path))
+
+
+def turn_own(path: Path) -> None:
+    """Begin anew where the output of this process goes to the file, and it is too large.
+
+    Every byte goes to one file or the other, also what other threads write meanwhile. Where that fails, it goes on as
+    it is.
+    """
+    with suppress(OSError):
+        present = os.fstat(_STDERR)
+        if present.st_size <= MOST_BYTES or not os.path.samestat(present, path.stat()):
+            return
+        draft = path.with_name(f"{path.name}.new")
+        opened = os.open(draft, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        path.replace(older(path))
+        draft.replace(path)
+        for stream in (_STDOUT, _STDERR):
+            os.dup2(opened, stream)
+        os.close(opened)
+
+
+def tail(path: Path, size: int) -> str:
+    """Return the last `size` bytes that were written, as text; nothing where there is no file."""
+    present = _end(path, size)
+    before = _end(older(path), size - len(present)) if len(present) < size else b""
+    return (before + present).decode("utf-8", "replace")
+
+
+def _end(path: Path, size: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+            return file.read(size)
+    except FileNotFoundError:
+        return b""

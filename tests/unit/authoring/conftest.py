@@ -1,0 +1,35 @@
+"""A registry, and modules of authors."""
+
+import sys
+import textwrap
+import uuid
+from pathlib import Path
+
+import pytest
+
+from cloche.drivers import open_objects
+from cloche.registry.catalog import Registry
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def registry(tmp_path):
+    return Registry(open_objects((tmp_path / "registry").as_uri()), tmp_path / "cache")
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Return a function that makes an importable module of the author's own."""
+
+    def make(source, **others):
+        folder = tmp_path / f"author{uuid.uuid4().hex[:8]}"
+        name = f"shop{uuid.uuid4().hex[:8]}"
+        folder.mkdir()
+        (folder / f"{name}.py").write_text(textwrap.dedent(source))
+        for other, text in others.items():
+            (folder / f"{other}.py").write_text(textwrap.dedent(text))
+        monkeypatch.syspath_prepend(folder)
+        return __import__(name)
+
+    return make

@@ -1,0 +1,190 @@
+"""What can't be published says why, and what to do."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from drafts import draft
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression, LogisticRegression
+
+from cloche.authoring.publish import prepare
+from cloche.errors import DoesNotLoad, GoldenMismatch, InvalidExamples, InvalidName, NotPublishable
+from cloche.registry.bundle import Each
+
+
+def test_a_model_whose_answer_depends_on_dtype_is_refused_with_row_and_column(module):
+    shop = module(
+        """
+        from cloche import Model
+
+        class ByType(Model):
+            def predict_one(self, row):
+                return 0.84 if type(row["departure"]).__name__ == "Timestamp" else 0.56
+        """
+    )
+    frame = pd.DataFrame({"departure": pd.to_datetime(["2013-01-01", "2013-01-02"]), "n": [1, 2]})
+    with pytest.raises(GoldenMismatch) as caught:
+        prepare(draft(shop.ByType, frame))
+    report = str(caught.value)
+    assert "2 of 2 examples differ" in report
+    assert "row 0: your object answers 0.84, the worker 0.56" in report
+    assert "column 'departure': Timestamp('2013-01-01 00:00:00') (Timestamp) there" in report
+    assert "'2013-01-01T00:00:00Z' (str) here" in report
+    assert "column 'n'" not in report
+
+
+def test_a_model_that_looks_at_its_neighbors_is_refused(module):
+    shop = module(
+        "from cloche import Model\nclass Mean(Model):\n    def predict(self, rows): return [len(rows) for _ in rows]"
+    )
+    with pytest.raises(GoldenMismatch, match="row 0: your object answers 3, the worker 1"):
+        prepare(draft(shop.Mean, [{"x": 1}, {"x": 2}, {"x": 3}]))
+
+
+def test_a_random_model_is_compared_by_its_shape(module):
+    shop = module(
+        "import random\nfrom cloche import Model\n"
+        "class Dice(Model):\n    def predict_one(self, row): return {'eye': random.random()}"
+    )
+    with pytest.raises(GoldenMismatch, match="first at /eye"):
+        prepare(draft(shop.Dice, [{"x": 1}]))
+    assert prepare(draft(shop.Dice, [{"x": 1}], golden="schema")).manifest.golden.mode == "schema"
+
+
+def test_what_fails_in_the_worker_alone_shows_the_authors_traceback(module):
+    shop = module(
+        """
+        import os
+        from cloche import Model
+
+        HERE = os.getpid()
+
+        class Homesick(Model):
+            def __init__(self):
+                self.born = os.getpid()
+
+            def predict_one(self, row):
+                if self.born != os.getpid():
+                    raise ValueError("where am I?")
+                return 1
+        """
+    )
+    with pytest.raises(DoesNotLoad) as caught:
+        prepare(draft(shop.Homesick(), [{"x": 1}]))
+    assert 'raise ValueError("where am I?")' in str(caught.value)
+    assert "ValueError: where am I?" in str(caught.value)
+
+
+def test_one_example_tells_a_function_of_a_row_from_one_of_rows():
+    assert prepare(draft(sorted, [{"a": 1.5, "b": "x"}])).manifest.takes == "row"
+    assert prepare(draft(lambda row: [1], [{"a": 1.5}])).manifest.takes == "row"
+    assert prepare(draft(lambda rows: [row["a"] for row in rows], [{"a": 1.5}])).manifest.takes == "rows"
+
+
+def test_what_fails_at_home_is_not_sent_to_a_worker():
+    with pytest.raises(
+        NotPublishable, match="LogisticRegression: asked with its own examples, it raises NotFittedError"
+    ):
+        prepare(draft(LogisticRegression(), np.ones((2, 2))))
+    with pytest.raises(NotPublishable, match="the model returned a float"):
+        prepare(draft(lambda rows: 1.0, [{"x": 1}], takes="rows"))
+    with pytest.raises(NotPublishable, match="NaN"):
+        prepare(draft(lambda row: float("nan"), [{"x": 1}]))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (object(), "it has no method predict; give an estimator"),
+        (LogisticRegression, "it is a class; publish the fitted object"),
+        ({"a": 1}, "it has no method predict"),
+        (PCA(1), "it has no method predict; publish it with method='transform'"),
+        (type("Booster", (), {"predict": lambda self, rows: rows})(), "wrap it in a cloche.Model"),
+        ("nowhere.pkl", "there is no file nowhere.pkl"),
+        (Path(__file__), "name it .onnx, or .pkl"),
+        (b"not onnx", "ONNX Runtime can't open it"),
+    ],
+)
+def test_what_is_no_model_is_refused_with_what_to_do(model, message):
+    with pytest.raises(NotPublishable, match=message):
+        prepare(draft(model, [{"x": 1}]))
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        ([], "there are none"),
+        (pd.DataFrame({"x": []}), "there are none"),
+        ("rows", "they are a str; give a DataFrame"),
+        ([{"x": float("nan")}], "NaN"),
+        ([{"x": object()}], "a object, which JSON does not have, at /x"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "same name"),
+        (pd.DataFrame({1: [2]}), "column names must be strings"),
+        (pd.Series([1, 2]), "they are a Series"),
+    ],
+)
+def test_examples_that_can_not_be_used_are_refused(examples, message):
+    model = (lambda row: 1) if isinstance(examples, list) else LinearRegression()
+    with pytest.raises(InvalidExamples, match=message):
+        prepare(draft(model, examples))
+
+
+def test_examples_must_fit_a_schema_given_by_hand():
+    schema = {"type": "object", "properties": {"x": {"type": "integer", "minimum": 5}}, "required": ["x"]}
+    assert prepare(draft(lambda row: 1, [{"x": 6}], schema=schema)).manifest.input_schema == schema
+    with pytest.raises(InvalidExamples, match="/inputs/0/x does not fit the schema"):
+        prepare(draft(lambda row: 1, [{"x": 4}], schema=schema))
+
+
+@pytest.mark.parametrize("name", ["../x", "/abs", "a\\b", "", "a//b", "./a", "model.pkl", "a\nb"])
+def test_files_with_other_names_are_refused(name):
+    with pytest.raises(NotPublishable, match="file "):
+        prepare(draft(lambda row: 1, [{"x": 1}], files={name: b""}))
+
+
+def test_text_that_names_a_file_is_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("content")
+    with pytest.raises(NotPublishable, match="also names a file; give Path"):
+        prepare(draft(lambda row: 1, [{"x": 1}], files={"a.txt": str(tmp_path / "a.txt")}))
+    with pytest.raises(NotPublishable, match="there is no file"):
+        prepare(draft(lambda row: 1, [{"x": 1}], files={"a.txt": tmp_path / "b.txt"}))
+    with pytest.raises(NotPublishable, match="can't be pickled"):
+        prepare(draft(lambda row: 1, [{"x": 1}], files={"a": iter([]), "b": sys.stdout.buffer}))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"golden": "Equal"},
+        {"takes": "frames"},
+        {"unknown_fields": "refused"},
+        {"deadline_ms": 0},
+        {"deadline_ms": "500"},
+        {"deadline_ms": 0.5},
+        {"deadline_ms": True},
+        {"hang_after_ms": 10**30},
+        {"message": 3},
+        {"description": b"text"},
+        {"method": 1},
+        {"score": "price"},
+        {"files": ["clf.joblib"]},
+        {"each": Each("items", "sku")},
+        {"each": Each("/", "sku")},
+        {"each": Each("/items/all", "sku")},
+        {"each": Each("/items", 3)},
+        {"each": Each("/items", "sku", "up")},
+        {"each": Each("/items", "sku", max_items=0)},
+    ],
+)
+def test_options_that_mean_nothing_are_refused_before_they_are_written_down(options):
+    (name,) = options
+    with pytest.raises(NotPublishable, match=f"with {name}="):
+        prepare(draft(lambda row: 1, [{"a": 1, "items": [{"sku": 1}]}], **options))
+
+
+def test_a_bad_name_is_refused_before_anything_is_asked():
+    with pytest.raises(InvalidName):
+        prepare(draft(lambda row: pytest.fail("asked"), [{"x": 1}], name="No Such"))
