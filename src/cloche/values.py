@@ -5,6 +5,8 @@ A station of the gateway defines what it makes in its own file; here are the val
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -27,6 +29,12 @@ class Request(msgspec.Struct, frozen=True):
     """How long the caller will wait, where it said so (header `Cloche-Deadline-Ms`)."""
     caller: str = "anonymous"
     """The name of the token that was used."""
+    attributes: Mapping[str, str] = MappingProxyType({})
+    """Header, in lower case -> its value, of those that a live model declares as attributes."""
+
+
+NO_INFERENCE = "00000000-0000-7000-8000-000000000000"
+"""The id of calls that nobody made and that are not recorded: trials, and what warms a version."""
 
 
 class CallContext(msgspec.Struct, frozen=True):
@@ -93,6 +101,16 @@ class Personal(msgspec.Struct, frozen=True, array_like=True):
     features: msgspec.Raw = msgspec.Raw(b"\xc0")
 
 
+class Exposure(msgspec.Struct, frozen=True, array_like=True):
+    """That a call was answered by a variant of an experiment, and how that was drawn."""
+
+    experiment: str
+    variant: str
+    phase: int
+    coverage: float
+    seed: str
+
+
 class Record(msgspec.Struct, frozen=True, array_like=True):
     """One inference as it is kept for ever: an envelope around the personal part.
 
@@ -128,6 +146,13 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     """MessagePack of `Personal`; empty where it was erased."""
     many: bool = False
     """Whether the caller sent `inputs`, so that there is a list of outputs too."""
+    release_digest: str = ""
+    """`sha256:` of the release, as it is stored."""
+    labels: dict[str, str] = {}
+    """Declared attribute (a brand, a market) -> the value, where an override names it, `other`, or nothing."""
+    exposure: Exposure | None = None
+    shadows: bytes | None = None
+    """Of a shadow: the id of the inference that it was asked beside."""
 
 
 RECORD_FORMAT = 1

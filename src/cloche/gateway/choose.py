@@ -1,17 +1,28 @@
-"""Request -> Choice: which version answers, and why. A pure function of the request and of what is live."""
+"""Request -> Choice: which version answers, and why. A pure function of the request and of what is live.
+
+In this order: the version that the caller names; a release of the past; an override; the pilot; experiments; the
+canary; the default. `cloche.gateway.traffic` compiles a routing to what is read here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from zlib import crc32
 
 import msgspec
 
-from cloche.errors import ModelLoading, UnknownModel, UnknownVersion
+from cloche.assignment import BUCKETS, NAMESPACE_BUCKETS, NOBODY, Range, bucket, namespace_bucket
+from cloche.errors import ModelLoading, PilotOnly, UnknownModel, UnknownVersion
+from cloche.gateway.peek import NOTHING, Peek, Peeked, text_of
 from cloche.registry.bundle import Manifest
 from cloche.runtimes.runtime import Runtime
 from cloche.schema import Accept
-from cloche.values import Request
+from cloche.values import Exposure, Kind, Request
+
+NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
+OTHER = "other"
+"""The label of an attribute's value that no override names."""
 
 
 class LoadedVersion(msgspec.Struct, frozen=True, eq=False):
@@ -35,6 +46,124 @@ class StandIn(msgspec.Struct, frozen=True, eq=False):
     constant: object = None
 
 
+class LoadedShadow(msgspec.Struct, frozen=True, eq=False):
+    """The version that is asked too."""
+
+    loaded: LoadedVersion
+    share: float
+    """Of all calls, 0 to 1."""
+
+
+class Pick(msgspec.Struct, frozen=True, eq=False):
+    """A version, and why it answers."""
+
+    loaded: LoadedVersion
+    variant: str | None
+    """The arm of an experiment; `canary` or `stable` while there is a canary."""
+    reason: str
+    """`explicit`, `as_of`, `pilot`, `experiment:NAME`, `canary`, `default`, or `override:2` where the second override
+    fits and nothing else decides."""
+    exposure: Exposure | None = None
+
+
+class LoadedPilot(msgspec.Struct, frozen=True, eq=False):
+    """The version that only some may use."""
+
+    pick: Pick
+    fits_subject: Callable[[str], object]
+    fits_caller: Callable[[str], object]
+
+    def takes(self, caller: str, subject: str | None) -> bool:
+        """Tell whether a call may use it."""
+        return bool(self.fits_caller(caller) or (subject is not None and self.fits_subject(subject)))
+
+
+class LoadedExperiment(msgspec.Struct, frozen=True, eq=False):
+    """An experiment that is running."""
+
+    seed: str
+    variants: bytes
+    """Bucket -> which of the arms, or `NOBODY`."""
+    arms: tuple[Pick, ...]
+    namespace: str | None = None
+    within: Range = (0.0, 1.0)
+    """The part of the namespace that is this experiment's."""
+
+    def arm(self, subject: str) -> Pick | None:
+        """Return the arm of a subject, or None where it takes no part."""
+        if self.namespace is not None:
+            start, end = self.within
+            if not start <= namespace_bucket(self.namespace, subject) / NAMESPACE_BUCKETS < end:
+                return None
+        variant = self.variants[bucket(self.seed, subject)]
+        return None if variant == NOBODY else self.arms[variant]
+
+
+class LoadedCanary(msgspec.Struct, frozen=True, eq=False):
+    """The version that takes a share of the calls that are in no experiment."""
+
+    pick: Pick
+    share: float
+    seed: str
+
+    def takes(self, call: str) -> bool:
+        """Tell whether it answers a call, which is named by its subject."""
+        return bucket(self.seed, call) / BUCKETS < self.share
+
+
+class Split(msgspec.Struct, frozen=True, eq=False):
+    """Who gets what, of the calls that name no version."""
+
+    otherwise: Pick
+    subject: int | None = None
+    """Which of the pointers that are peeked at leads to the subject."""
+    pilot: LoadedPilot | None = None
+    experiments: tuple[LoadedExperiment, ...] = ()
+    canary: LoadedCanary | None = None
+
+
+class Attribute(msgspec.Struct, frozen=True):
+    """Something that overrides may look at, and where it is found."""
+
+    name: str
+    header: str | None = None
+    """In lower case."""
+    place: int = 0
+    """Else which of the pointers that are peeked at."""
+    labels: frozenset[str] = frozenset()
+    """The values that overrides name. All others are one label, since callers can invent any number of them."""
+
+
+class LoadedOverride(msgspec.Struct, frozen=True, eq=False):
+    """What is different for a brand or a market."""
+
+    when: tuple[tuple[str, frozenset[str]], ...]
+    """Attribute -> values; all must fit."""
+    model: LoadedModel
+    split: Split
+
+    def fits(self, attributes: Mapping[str, str]) -> bool:
+        """Tell whether it is meant for calls with these attributes."""
+        for name, values in self.when:  # noqa: SIM110 - a generator would double the price of every override
+            if attributes.get(name) not in values:
+                return False
+        return True
+
+
+class Traffic(msgspec.Struct, frozen=True, eq=False):
+    """All that decides about a model's calls besides its default."""
+
+    split: Split
+    """Where no override fits."""
+    peek: Peek
+    needs_body: bool
+    """Whether something in the input is looked at; else the body is read only for its subject."""
+    attributes: tuple[Attribute, ...] = ()
+    overrides: tuple[LoadedOverride, ...] = ()
+    guards: Mapping[str, tuple[LoadedPilot, ...]] = MappingProxyType({})
+    """Version -> the pilots it is in. Whatever attributes a caller sends, nobody else may name it."""
+
+
 class LoadedModel(msgspec.Struct, frozen=True, eq=False):
     """A model's routing with its versions loaded."""
 
@@ -46,6 +175,11 @@ class LoadedModel(msgspec.Struct, frozen=True, eq=False):
     fallback: tuple[StandIn, ...] = ()
     reserve_ms: int = 0
     """How long before the deadline the fallback takes over."""
+    shadow: LoadedShadow | None = None
+    traffic: Traffic | None = None
+    """None where every call gets the default, or the version that it names."""
+    release_digest: str = ""
+    """Of the release, as it is stored."""
 
 
 class Loaded(msgspec.Struct, frozen=True, eq=False):
@@ -54,6 +188,8 @@ class Loaded(msgspec.Struct, frozen=True, eq=False):
     models: Mapping[str, LoadedModel] = MappingProxyType({})
     coming: frozenset[str] = frozenset()
     """Models that are live and not loaded yet."""
+    headers: frozenset[str] = frozenset()
+    """The headers, in lower case, that some model declares as attributes."""
 
 
 class Choice(msgspec.Struct, frozen=True, eq=False):
@@ -61,31 +197,117 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
 
     request: Request
     model: LoadedModel
+    """With what an override changes."""
     loaded: LoadedVersion
     variant: str | None
     reason: str
-    """`explicit` or `default`."""
+    """As in `Pick`."""
+    subject: str | None = None
+    """Whom the call is about, where that was looked for."""
+    exposure: Exposure | None = None
+    attributes: Mapping[str, str] = NO_ATTRIBUTES
+    """The declared attributes that were found, as the caller gave them."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Every declared attribute with a value that an override names, `other`, or nothing: safe for metrics."""
+    kind: Kind = "live"
+    """`history` for a version that is not active, and for a moment of the past (`cloche.gateway.history`)."""
+    shadows: bytes | None = None
+    """Of a shadow (`cloche.gateway.shadow`): the id of the inference that it is asked beside."""
 
 
 def choose(loaded: Loaded, request: Request) -> Choice:
-    """Return the version that the caller asked for, or the model's default.
+    """Return the version that answers a request.
 
     Raises:
         ModelLoading: the model is live, and not loaded yet.
         UnknownModel: no such model is live.
         UnknownVersion: the model is live without such a version.
+        PilotOnly: the version is there for others.
     """
     model = loaded.models.get(request.model)
     if model is None and request.model in loaded.coming:
         raise ModelLoading(model=request.model)
     if model is None:
         raise UnknownModel(model=_shown(request.model))
+    if model.traffic is not None:
+        return _direct(model, model.traffic, request)
     if request.version is None:
         return Choice(request, model, model.default, None, "default")
-    version = model.versions.get(request.version)
-    if version is None:
-        raise UnknownVersion(model=model.name, version=_shown(request.version))
-    return Choice(request, model, version, None, "explicit")
+    return Choice(request, model, _named(model, request.version), None, "explicit")
+
+
+def _direct(model: LoadedModel, traffic: Traffic, request: Request) -> Choice:
+    peeked = _peek(traffic, request)
+    attributes, labels = _attributes(traffic, request, peeked) if traffic.attributes else (NO_ATTRIBUTES, ())
+    split = traffic.split
+    for override in traffic.overrides:
+        if override.fits(attributes):
+            model, split = override.model, override.split
+            break
+    subject = request.subject or peeked.subject
+    if subject is None and split.subject is not None and peeked.texts:
+        subject = peeked.texts[split.subject]
+    if request.version is not None:
+        pick = _explicit(model, traffic, request, subject)
+    elif peeked.as_of:
+        pick = Pick(model.default, None, "as_of")
+    else:
+        pick = _drawn(split, request, subject)
+    return Choice(request, model, pick.loaded, pick.variant, pick.reason, subject, pick.exposure, attributes, labels)
+
+
+def _peek(traffic: Traffic, request: Request) -> Peeked:
+    """Read the body where something in it may count."""
+    if traffic.needs_body or request.subject is None or b'"as_of"' in request.body:
+        return traffic.peek(request.body)
+    return NOTHING
+
+
+def _attributes(
+    traffic: Traffic, request: Request, peeked: Peeked
+) -> tuple[Mapping[str, str], tuple[tuple[str, str], ...]]:
+    found: dict[str, str] = {}
+    labels = []
+    for attribute in traffic.attributes:
+        if attribute.header is not None:
+            value = text_of(request.attributes.get(attribute.header))
+        else:
+            value = peeked.texts[attribute.place] if peeked.texts else None
+        if value:
+            found[attribute.name] = value
+        labels.append((attribute.name, value if value in attribute.labels else OTHER if value else ""))
+    return found, tuple(labels)
+
+
+def _drawn(split: Split, request: Request, subject: str | None) -> Pick:
+    """Return what a call gets that names no version."""
+    pilot, canary = split.pilot, split.canary
+    if pilot is not None and pilot.takes(request.caller, subject):
+        return pilot.pick
+    if subject is not None:
+        for experiment in split.experiments:
+            arm = experiment.arm(subject)
+            if arm is not None:
+                return arm
+    if canary is not None and canary.takes(subject or f"{crc32(request.body):08x}"):
+        return canary.pick
+    return split.otherwise
+
+
+def _explicit(model: LoadedModel, traffic: Traffic, request: Request, subject: str | None) -> Pick:
+    assert request.version is not None
+    version = _named(model, request.version)
+    pilots = traffic.guards.get(request.version)
+    if pilots and version is not model.default and not any(each.takes(request.caller, subject) for each in pilots):
+        raise PilotOnly(model=model.name, version=request.version)
+    return Pick(version, None, "explicit")
+
+
+def _named(model: LoadedModel, version: str) -> LoadedVersion:
+    loaded = model.versions.get(version)
+    if loaded is None:
+        raise UnknownVersion(model=model.name, version=_shown(version))
+    return loaded
 
 
 def _shown(name: str) -> str:

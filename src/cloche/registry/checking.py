@@ -1,0 +1,212 @@
+"""What can't be of a routing's traffic, found before a release is written. Each fault names its key, and the fix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from math import prod
+
+from cloche.errors import InvalidRouting
+from cloche.registry.bundle import Manifest
+from cloche.registry.release import Routing
+from cloche.registry.traffic import Experiment, Override, Pilot
+from cloche.schema.dialect import APPLICATORS, Schema, pointed_at, unescape
+
+HEADER = "header:"
+"""What the source of an attribute begins with that is no JSON pointer into the input."""
+
+MOST_ARMS = 100
+LONGEST_POINTER = 256
+_TOLERANCE = 1e-6
+_POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_ATTRIBUTE = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+_SECRETS = frozenset({"authorization", "proxy-authorization", "cookie"})
+_TAKEN = frozenset({"model", "version", "release", "variant", "reason", "outcome", "code", "answered_by", "caller"}) | {
+    "kind", "subject", "station", "le", "quantile", "job", "instance",
+}  # fmt: skip
+"""Labels of metrics and fields of records that mean something else."""
+
+_CANARY_VARIANTS = frozenset({"canary", "stable"})
+
+
+def check_traffic(name: str, routing: Routing, manifests: Mapping[str, Manifest]) -> None:
+    """Check what a routing says of shadow, pilot, overrides, experiments and canary.
+
+    What overrides change is not looked into: check the routing that each makes (`overridden`), too.
+
+    Args:
+        name: the model.
+        routing: with exact versions.
+        manifests: of every active version.
+
+    Raises:
+        InvalidRouting: it can't be served; the message says what to change.
+    """
+    for reason in _faults(routing, manifests):
+        raise InvalidRouting(model=name, reason=reason)
+
+
+def share_outside_experiments(routing: Routing) -> float:
+    """Return the share of subjects, 0 to 1, that no running experiment takes: all that is left for a canary."""
+    spaces: dict[str, list[Experiment]] = {}
+    for name, experiment in _running(routing):
+        spaces.setdefault(f"in {experiment.namespace[0]}" if experiment.namespace else name, []).append(experiment)
+    return prod(map(_share_outside, spaces.values()))
+
+
+def _share_outside(experiments: list[Experiment]) -> float:
+    """Return the share that experiments leave which draw on the same place: one of their own, or one namespace."""
+    ranges = [(*(each.namespace or ("", 0.0, 1.0))[1:], each.coverage) for each in experiments]
+    edges = sorted({0.0, 1.0, *(edge for start, end, _ in ranges for edge in (start, end))})
+    return sum(
+        (high - low) * prod(1 - coverage for start, end, coverage in ranges if start <= low < end)
+        for low, high in pairwise(edges)
+    )
+
+
+def _running(routing: Routing) -> Iterator[tuple[str, Experiment]]:
+    return ((name, each) for name, each in routing.experiments.items() if each.status == "running")
+
+
+def _faults(routing: Routing, manifests: Mapping[str, Manifest]) -> Iterator[str]:
+    yield from _version_faults(routing, manifests)
+    if routing.subject is not None:
+        yield from _pointer_faults("subject", routing.subject, routing, manifests)
+    for name, source in routing.attributes.items():
+        yield from _attribute_faults(name, source, routing, manifests)
+    yield from _override_faults(routing)
+    if routing.pilot is not None:
+        yield from _pilot_faults(routing.pilot)
+    for name, experiment in routing.experiments.items():
+        yield from _experiment_faults(f"experiments.{name}", name, experiment)
+    yield from _seed_faults(routing)
+    if routing.shadow is not None and not 0 <= routing.shadow.share <= 1:
+        yield f"shadow.share is {routing.shadow.share}; use 0 to 1"
+    if routing.canary is not None and not 0 <= routing.canary.share <= 1:
+        yield f"canary.share is {routing.canary.share}; use 0 to 1"
+
+
+def _version_faults(routing: Routing, manifests: Mapping[str, Manifest]) -> Iterator[str]:
+    for key, version in _named(routing):
+        if version not in routing.active or version not in manifests:
+            yield f"{key} is {version}, which is not active; add it to active"
+        elif (manifests[version].each is None) != (manifests[routing.default].each is None):
+            yield f"{key} is {version}, and it and {routing.default} are not both rankings"
+
+
+def _named(routing: Routing) -> Iterator[tuple[str, str]]:
+    yield "default", routing.default
+    for key, part in (("shadow", routing.shadow), ("pilot", routing.pilot), ("canary", routing.canary)):
+        if part is not None:
+            yield f"{key}.version", part.version
+    for name, experiment in routing.experiments.items():
+        if experiment.status != "stopped":
+            yield from ((f"the version of experiments.{name}.{arm.name}", arm.version) for arm in experiment.arms)
+
+
+def _pointer_faults(key: str, pointer: str, routing: Routing, manifests: Mapping[str, Manifest]) -> Iterator[str]:
+    if not _POINTER.fullmatch(pointer) or len(pointer) > LONGEST_POINTER:
+        yield f"{key} is {pointer!r}; use a JSON pointer into the input such as /visitor/id"
+        return
+    path = [unescape(token) for token in pointer.split("/")[1:]]
+    known = [manifest for version, manifest in manifests.items() if version not in routing.schemas]
+    if len(known) == len(manifests) and not any(_may_lead(manifest, path) for manifest in known):
+        yield f"{key} is {pointer}, and no active version has such a field in its input; name one that is there"
+
+
+def _may_lead(manifest: Manifest, path: list[str]) -> bool:
+    """Tell whether a pointer may find something in an input that a version takes."""
+    node: Schema = manifest.input_schema
+    for token in path:
+        node = pointed_at(manifest.input_schema, node.get("$ref")) or node
+        fields = node.get("properties")
+        is_open = manifest.unknown_fields == "ignore" or node.get("additionalProperties", False) is not False
+        if not isinstance(fields, dict) or is_open or APPLICATORS & node.keys():
+            return True
+        if token not in fields:
+            return False
+        node = fields[token] if isinstance(fields[token], dict) else {}
+    return True
+
+
+def _attribute_faults(name: str, source: str, routing: Routing, manifests: Mapping[str, Manifest]) -> Iterator[str]:
+    key = f"attributes.{name}"
+    if not _ATTRIBUTE.fullmatch(name) or name in _TAKEN:
+        yield f"{key} can't be a label of metrics; use 1 to 32 of a-z 0-9 _ that mean nothing else there, like market"
+    if not source.startswith(HEADER):
+        yield from _pointer_faults(key, source, routing, manifests)
+        return
+    header = source.removeprefix(HEADER)
+    if not _HEADER_NAME.fullmatch(header):
+        yield f"{key} is {source!r}; name a header, such as header:X-Market"
+    elif header.lower() in _SECRETS:
+        yield f"{key} is {source}, which holds secrets, and records would keep them; use another header"
+
+
+def _override_faults(routing: Routing) -> Iterator[str]:
+    for number, override in enumerate(routing.overrides, 1):
+        key = f"overrides ({number})"
+        if not override.when or not all(override.when.values()):
+            yield f"{key} fits no call; say when = {{ ATTRIBUTE = [VALUE, ...] }}"
+        for name in override.when.keys() - routing.attributes.keys():
+            yield f'{key} looks at {name}, which is not declared; add attributes.{name} = "header:X-{name.title()}"'
+        for earlier, other in enumerate(routing.overrides[: number - 1], 1):
+            if _fits_all(other, override):
+                yield f"{key} never counts, since override {earlier} fits all its calls; put it before that one"
+
+
+def _fits_all(other: Override, override: Override) -> bool:
+    """Tell whether whatever fits `override` fits the other, too."""
+    return all(name in override.when and {*override.when[name]} <= {*values} for name, values in other.when.items())
+
+
+def _pilot_faults(pilot: Pilot) -> Iterator[str]:
+    if not all([*pilot.subjects, *pilot.callers]):
+        yield "a pattern of pilot is empty; write whom it means, such as staff-*"
+    if not pilot.subjects and not pilot.callers:
+        yield 'nobody is in pilot; add subjects = ["staff-*"] or callers'
+
+
+def _experiment_faults(key: str, name: str, experiment: Experiment) -> Iterator[str]:
+    arms = [arm.name for arm in experiment.arms]
+    if not all(map(_NAME.fullmatch, [name, *arms])):
+        yield f"{key}: names of experiments and arms are 1 to 63 of A-Z a-z 0-9 . _ - and begin with a letter or digit"
+    if not 2 <= len(arms) <= MOST_ARMS:
+        yield f"{key} has {len(arms)} arms; give 2 to {MOST_ARMS}"
+    if len(set(arms)) < len(arms) or _CANARY_VARIANTS & set(arms):
+        yield f"{key}: arms need different names, and none may be {' or '.join(sorted(_CANARY_VARIANTS))}"
+    yield from _share_faults(key, experiment)
+    if experiment.phase < 1:
+        yield f"{key}.phase is {experiment.phase}; phases count from 1"
+    if experiment.seed == "":
+        yield f"{key}.seed is empty; leave it out, or give one"
+    if experiment.namespace is not None:
+        space, start, end = experiment.namespace
+        if not space or not 0 <= start < end <= 1:
+            yield f'{key}.namespace is {list(experiment.namespace)}; write [NAME, START, END], such as ["shop", 0, 0.5]'
+
+
+def _share_faults(key: str, experiment: Experiment) -> Iterator[str]:
+    weights = [arm.weight for arm in experiment.arms]
+    if not all(weight > 0 for weight in weights):
+        yield f"{key}: every weight must be above 0; leave out an arm that nobody is to get"
+    if not abs(sum(weights) - 1) <= _TOLERANCE:
+        yield f"{key}: the weights add up to {sum(weights):g}; make that 1"
+    if not 0 <= experiment.coverage <= 1:
+        yield f"{key}.coverage is {experiment.coverage}; use 0 to 1"
+
+
+def _seed_faults(routing: Routing) -> Iterator[str]:
+    """Yield where two draws would be one: the same subjects would come together in both."""
+    drawn: dict[str, str] = {}
+    for name, experiment in _running(routing):
+        seed = experiment.seed or f"{name}-{experiment.phase}"
+        if other := drawn.get(seed):
+            yield f"experiments.{name} and experiments.{other} have the same seed; give one another seed"
+        drawn[seed] = name
+    if routing.canary is not None and (not routing.canary.seed or routing.canary.seed in drawn):
+        yield "canary.seed must be there, and no experiment's"
