@@ -5,64 +5,67 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
-import msgspec
-
-from cloche.errors import ClocheError, DoesNotLoad, ServingError
+from cloche.errors import BundleCorrupt, ClocheError, NewerFormat, ReleaseNotFound
 from cloche.gateway import Gateway
-from cloche.gateway.choose import Loaded, LoadedModel, LoadedVersion, StandIn
-from cloche.registry.bundle import Manifest, decode_manifest
+from cloche.gateway.choose import Loaded, LoadedModel
+from cloche.gateway.traffic import in_force, load_model
+from cloche.gateway.versions import Pinned, Versions, why_not
 from cloche.registry.catalog import Registry
-from cloche.registry.release import Live, Routing
-from cloche.registry.traffic import Constant
-from cloche.runtimes.load import RuntimeOptions, load_runtime
-from cloche.runtimes.remote import Workers
-from cloche.schema import compile_schema
-from cloche.settings import Limits
-from cloche.values import Ask, CallContext
+from cloche.registry.release import Live, Routing, Stored
+from cloche.registry.standing import STANDING_FORMAT, Standing, Waiting, shortened
+from cloche.registry.timeline import Timeline
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 2.0
+ANSWER_S = 10.0
+"""How long the registry may take to say whether there is a new release, before that counts as trouble."""
+
 RETRY_S = 15.0
-"""Pause before a model that did not load is tried again without a new release."""
+MOST_RETRY_S = 240.0
+"""Pauses before what did not load is tried again without a new release: the first, and the longest they grow to."""
+
+EARLIER = 5
+"""How many earlier releases of a model a new gateway tries, where the newest does not load."""
 
 GLANCE_S = 0.005
-WARM_CASES = 20
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """A model whose newest release is not in force here."""
-
-    model: str
-    release: int
-    reason: str | None
-    """Why it does not load; None while it is loading."""
-    answering: bool
-    """Whether an earlier release still answers."""
-
-    @property
-    def loading(self) -> bool:
-        """Whether it may still load."""
-        return self.reason is None
 
 
 class Follower:
-    """Keeps a gateway at the newest release."""
+    """Keeps a gateway at the newest release.
+
+    Args:
+        gateway: what answers.
+        registry: what is followed.
+        versions: what loads.
+        timeline: is told of every release that is seen.
+        deadline_ms: of models that state none.
+        tell: is called in a thread with how things stand, whenever that has changed.
+    """
 
     def __init__(
-        self, gateway: Gateway, registry: Registry, workers: Workers, options: RuntimeOptions, limits: Limits
+        self,
+        gateway: Gateway,
+        registry: Registry,
+        versions: Versions,
+        timeline: Timeline,
+        deadline_ms: int,
+        tell: Callable[[Standing], None] | None = None,
     ) -> None:
         self._gateway = gateway
-        self._registry = registry
-        self._workers = workers
-        self._options = options
-        self._limits = limits
+        self._releases = registry.releases
+        self._versions = versions
+        self._timeline = timeline
+        self._deadline_ms = deadline_ms
+        self._tell = tell
+        self._told: Standing | None = None
+        self._saying = asyncio.Lock()
         self._live: Live | None = None
+        self._unbegun: set[str] = set()
+        self._asking: asyncio.Task[Stored | None] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._closing: set[asyncio.Task[None]] = set()
         self._waiting: dict[str, Waiting] = {}
         self.trouble: str | None = None
         """Why the registry can't be followed, where it can't."""
@@ -82,6 +85,14 @@ class Follower:
         """Whether no model has ever been made live."""
         return self._live is not None and not self._live.models
 
+    @property
+    def standing(self) -> Standing:
+        """How far it has come."""
+        in_force = {name: model.release for name, model in self._gateway.loaded.models.items()}
+        seen = self._live.number if self._live else 0
+        shadows = self._gateway.shadows.counts()
+        return Standing(STANDING_FORMAT, seen, in_force, self.waiting, self.trouble, shadows)
+
     def not_ready(self) -> list[tuple[str, str, str]]:
         """Return model, version and state of every version in force that can't answer now."""
         return [
@@ -97,10 +108,14 @@ class Follower:
             try:
                 await self.look()
                 self.trouble = None
+            except ReleaseNotFound as error:  # its message says where the registry is, and callers read this one
+                self._stumble(f"release {error.details['number']} is missing")
             except ClocheError as error:
                 self._stumble(str(error))
             except OSError as error:
-                self._stumble(f"the registry can't be read: {error.strerror}")
+                self._stumble(f"the registry can't be read: {error.strerror or 'it does not answer'}")
+            self._versions.sweep()
+            await self._say()
             await asyncio.sleep(POLL_S)
 
     async def settled(self, within_s: float) -> None:
@@ -110,153 +125,175 @@ class Follower:
                 while not (self.started or self.trouble) or any(model.loading for model in self.waiting):
                     await asyncio.sleep(GLANCE_S)
 
+    async def look(self) -> None:
+        """Read every release that is new, then begin to load what is live after the last of them.
+
+        Raises:
+            ClocheError, OSError: one can't be read now. Those before it are begun only where that will not mend by
+                itself: they were in force for as long as it took to write the next, and nobody should go back to them.
+        """
+        if self._live is None:
+            await self._start()
+        else:
+            try:
+                await self._catch_up()
+            except (BundleCorrupt, NewerFormat):
+                self._begin_all()
+                raise
+        self._begin_all()
+
+    async def close(self) -> None:
+        """Stop loading, and let go of every version."""
+        tasks = [*self._tasks.values(), *([self._asking] if self._asking else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._gateway.loaded = Loaded()
+        await self._versions.close()
+
     def _stumble(self, reason: str) -> None:
         if reason != self.trouble:
             logger.warning("can't follow the releases: %s", reason)
         self.trouble = reason
 
-    async def look(self) -> None:
-        """Begin to load every release that is new."""
-        if self._live is None:
-            self._live = await self._registry.releases.live()
-            self._begin_all(self._live, self._live.models)
-        while release := await self._registry.releases.next_after(self._live.number):
-            self._live = self._live.after(release)
-            self._begin_all(self._live, release.models)
+    async def _say(self) -> None:
+        """Tell how things stand, where that has changed."""
+        async with self._saying:
+            standing = self.standing
+            if self._tell is None or standing == self._told:
+                return
+            try:
+                await asyncio.to_thread(self._tell, standing)
+                self._told = standing
+            except OSError as error:
+                logger.warning("can't write down which releases are in force: %s", error.strerror)
 
-    async def close(self) -> None:
-        """Stop loading, and let go of every version."""
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        loaded, self._gateway.loaded = self._gateway.loaded, Loaded()
-        self._let_go(_versions(loaded), {})
-        await asyncio.gather(*self._closing)
+    async def _start(self) -> None:
+        live, timeline = Live(), []
+        async for stored in self._releases.line():
+            live = live.after(stored)
+            timeline.append(stored.release)
+        for release in timeline:
+            self._timeline.note(release)
+        self._live = live
+        self._unbegun.update(live.models)
 
-    def _begin_all(self, live: Live, names: Iterable[str]) -> None:
-        for name in names:
-            self._begin(name, live.models[name], live.released[name])
+    async def _catch_up(self) -> None:
+        assert self._live is not None
+        while stored := await self._next():
+            self._live = self._live.after(stored)
+            self._timeline.note(stored.release)
+            self._unbegun.update(stored.release.models)
 
-    def _begin(self, name: str, routing: Routing, number: int) -> None:
+    async def _next(self) -> Stored | None:
+        """Ask for the next release, or go on waiting for the answer to that: a store that hangs is asked once."""
+        assert self._live is not None
+        asking = self._asking or asyncio.create_task(self._releases.next_after(self._live.number))
+        self._asking = asking
+        await asyncio.wait([asking], timeout=ANSWER_S)
+        if not asking.done():
+            raise TimeoutError
+        self._asking = None
+        return asking.result()
+
+    def _begin_all(self) -> None:
+        for name in self._unbegun:
+            self._begin(name)
+        self._unbegun.clear()
+
+    def _begin(self, name: str) -> None:
+        """Load the newest release of a model, whatever was being loaded before."""
+        assert self._live is not None
         if earlier := self._tasks.get(name):
             earlier.cancel()
-        self._waiting[name] = Waiting(name, number, None, name in self._gateway.loaded.models)
+        self._wait_for(name, self._live.released[name])
         self._show(self._gateway.loaded.models)
-        task = asyncio.get_running_loop().create_task(self._bring_up(name, routing, number))
+        task = asyncio.get_running_loop().create_task(self._bring_up(name, self._live))
         self._tasks[name] = task
         task.add_done_callback(lambda done: self._tasks.pop(name) if self._tasks.get(name) is done else None)
 
+    def _wait_for(self, name: str, number: int, version: str | None = None, reason: str | None = None) -> None:
+        model = self._gateway.loaded.models.get(name)
+        said = shortened(reason) if reason else None
+        self._waiting[name] = Waiting(name, number, model.release if model else None, version, said)
+
     def _show(self, models: Mapping[str, LoadedModel]) -> None:
         """Put what is loaded in force, with the names of what is not."""
-        self._gateway.loaded = Loaded(models, frozenset(self._waiting.keys() - models.keys()))
+        self._gateway.loaded = in_force(models, frozenset(self._waiting.keys() - models.keys()))
 
-    async def _bring_up(self, name: str, routing: Routing, number: int) -> None:
-        """Load a model's routing, however often it takes, and put it in force."""
-        while True:
+    async def _bring_up(self, name: str, live: Live) -> None:
+        """Load a model's newest release, however often it takes, and put it in force.
+
+        What loaded is kept while the rest is tried again. Where nothing of the model answers yet, as in a gateway that
+        was started anew, the newest earlier release that loads answers meanwhile, as it does elsewhere.
+        """
+        number = live.released[name]
+        pause_s = RETRY_S
+        try:
+            while failed := await self._try(name, live.models[name], number, live.digests[name]):
+                logger.error("%s, release %d, is not in force: %s does not load: %s", name, number, *failed)
+                if name not in self._gateway.loaded.models:
+                    await self._fall_back(name, number)
+                self._wait_for(name, number, *failed)
+                await self._say()
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, MOST_RETRY_S)
+        except asyncio.CancelledError:
+            self._versions.drop((name, number))
+            raise
+        await self._say()
+
+    async def _fall_back(self, name: str, number: int) -> None:
+        """Put the newest release before `number` in force that loads."""
+        for _ in range(EARLIER):
+            earlier = self._timeline.before(name, number)
+            if earlier is None:
+                return
+            number = earlier
             try:
-                model = await self._load_model(name, routing, number)
-                break
-            except ClocheError as error:
-                reason = str(error)
-            except OSError as error:
-                reason = f"its files can't be read: {error.strerror}"
-            logger.error("%s, release %d, is not in force: %s", name, number, reason)
-            self._waiting[name] = Waiting(name, number, reason, name in self._gateway.loaded.models)
-            await asyncio.sleep(RETRY_S)
-        before = _versions(self._gateway.loaded)
-        del self._waiting[name]
+                stored = await self._releases.stored(number)
+                if not await self._try(name, stored.release.models[name], number, stored.digest):
+                    return
+            except (ClocheError, OSError) as error:
+                logger.warning("%s, release %d, can't be read: %s", name, number, error)
+            finally:
+                if not self._is_in_force(name, number):
+                    self._versions.drop((name, number))
+
+    async def _try(self, name: str, routing: Routing, number: int, digest: str) -> tuple[str, str] | None:
+        """Load a routing and put it in force; else return which version does not load, and why.
+
+        What did load is held for the next try. Whoever makes none lets go of it.
+        """
+        if routing.default not in routing.active:
+            return routing.default, "it is the default, and not active"
+        self._versions.hold((name, number), routing.active.values())
+        loading = {
+            version: self._versions.load(Pinned(name, version, pinned)) for version, pinned in routing.active.items()
+        }
+        await asyncio.wait(loading.values())
+        for version, task in loading.items():
+            if reason := why_not(task):
+                return version, reason
+        versions = {version: task.result() for version, task in loading.items()}
+        for version, schema in routing.schemas.items():
+            try:
+                versions[version] = await self._versions.held_to(versions[version], schema)
+            except (ClocheError, OSError) as error:
+                return version, f"its schema can't be read: {error}"
+        self._put_in_force(load_model(name, number, routing, versions, self._deadline_ms, digest))
+        return None
+
+    def _is_in_force(self, name: str, number: int) -> bool:
+        model = self._gateway.loaded.models.get(name)
+        return model is not None and model.release == number
+
+    def _put_in_force(self, model: LoadedModel) -> None:
+        name, number = model.name, model.release
+        before = self._gateway.loaded.models.get(name)
+        if self._waiting[name].release == number:
+            del self._waiting[name]
         self._show({**self._gateway.loaded.models, name: model})
         logger.info("%s: release %d is in force, default %s", name, number, model.default.manifest.version)
-        self._let_go(before, _versions(self._gateway.loaded))
-
-    async def _load_model(self, name: str, routing: Routing, number: int) -> LoadedModel:
-        present = _versions(self._gateway.loaded)
-        fresh: dict[str, LoadedVersion] = {}
-        try:
-            for version, digest in routing.active.items():
-                if digest not in present:
-                    fresh[digest] = await self._load_version(name, version, digest)
-            await asyncio.gather(*(_warm(loaded, self._options.load_ms) for loaded in fresh.values()))
-        except BaseException:
-            self._let_go(fresh, {})
-            raise
-        known = {**present, **fresh}
-        versions = {version: known[digest] for version, digest in routing.active.items()}
-        default = versions[routing.default]
-        stated = routing.deadline_ms or default.manifest.deadline_ms or self._limits.deadline_ms
-        chain = routing.fallback.chain if routing.fallback else []
-        return LoadedModel(
-            name=name,
-            release=number,
-            default=default,
-            versions=versions,
-            deadline_ms=stated,
-            fallback=tuple(_stand_in(member, versions) for member in chain),
-            reserve_ms=routing.fallback.reserve_ms if routing.fallback else 0,
-        )
-
-    async def _load_version(self, name: str, version: str, digest: str) -> LoadedVersion:
-        folder = await self._registry.fetch(name, version, digest)
-        manifest = decode_manifest((folder / "manifest.json").read_bytes(), f"{name} {version}", digest)
-        accept = compile_schema(
-            manifest.input_schema,
-            unknown_fields=manifest.unknown_fields,
-            each=manifest.each,
-            max_rows=self._limits.max_rows,
-            names=(name, version),
-            numbers=_numbers(manifest),
-        )
-        return LoadedVersion(
-            manifest=manifest,
-            digest=digest,
-            accept=accept,
-            runtime=load_runtime(folder, manifest, digest, self._workers, self._options),
-            warm=_examples(folder, manifest),
-        )
-
-    def _let_go(self, before: Mapping[str, LoadedVersion], after: Mapping[str, LoadedVersion]) -> None:
-        for digest in before.keys() - after.keys():
-            task = asyncio.get_running_loop().create_task(before[digest].runtime.close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
-
-
-def _versions(loaded: Loaded) -> dict[str, LoadedVersion]:
-    return {each.digest: each for model in loaded.models.values() for each in model.versions.values()}
-
-
-def _stand_in(member: str | Constant, versions: Mapping[str, LoadedVersion]) -> StandIn:
-    if isinstance(member, Constant):
-        return StandIn("constant", constant=member.constant)
-    return StandIn(member, loaded=versions.get(member))
-
-
-def _numbers(manifest: Manifest) -> list[str] | None:
-    """Return the columns in order where a runtime can take the rows as bare numbers."""
-    if manifest.runs_code or manifest.frame is None or manifest.each is not None:
-        return None
-    return [column.name for column in manifest.frame.columns]
-
-
-def _examples(folder: Path, manifest: Manifest) -> list[object]:
-    if manifest.examples is None:
-        return []
-    rows: list[object] = msgspec.json.decode((folder / manifest.examples.path).read_bytes())
-    return rows[:WARM_CASES]
-
-
-async def _warm(loaded: LoadedVersion, load_ms: int) -> None:
-    """Wait until a version is ready, and have it answer its examples.
-
-    Raises:
-        DoesNotLoad: it never gets ready, or fails on an example.
-    """
-    await loaded.runtime.wait_ready()
-    deadline = asyncio.get_running_loop().time() + load_ms / 1000
-    for row in loaded.warm:
-        context = CallContext(id="00000000-0000-7000-8000-000000000000", now_us=0)
-        ask = Ask(msgspec.json.encode([row]), rows=1, many=False, context=context, deadline_ms=load_ms)
-        try:
-            await loaded.runtime.predict(ask, deadline)
-        except ServingError as error:
-            raise DoesNotLoad(traceback=f"{error} {error.private.get('traceback', '')}".strip()) from None
+        if before is not None and before.release != number:
+            self._versions.drop((name, before.release), linger_s=before.deadline_ms / 1000)

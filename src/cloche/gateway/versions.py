@@ -1,0 +1,245 @@
+"""The versions that a gateway has loaded: those that a release holds, and a few that nobody does and a call may want.
+
+A version is loaded once, whoever asks for it, and stays as long as something holds it. Then it is idle: it is used
+again where a release or a call wants it, and stopped when none has for a while or when others need its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from cloche.errors import ClocheError, DoesNotLoad, ServingError
+from cloche.gateway.choose import LoadedVersion
+from cloche.registry.bundle import Manifest, decode_manifest
+from cloche.registry.catalog import Registry
+from cloche.runtimes.load import RuntimeOptions, load_runtime
+from cloche.runtimes.remote import Workers
+from cloche.runtimes.runtime import Runtime
+from cloche.schema import Accept, compile_schema
+from cloche.settings import Limits
+from cloche.values import NO_INFERENCE, Ask, CallContext
+
+logger = logging.getLogger(__name__)
+
+WARM_CASES = 20
+
+Holder = tuple[str, int]
+"""A model and the number of the release that needs a version."""
+
+
+class Pinned(msgspec.Struct, frozen=True):
+    """A version, down to its bytes."""
+
+    model: str
+    version: str
+    digest: str
+
+
+class _Entry:
+    """A version that is loaded or being loaded. Times are the loop's, in seconds."""
+
+    __slots__ = ("kept_until", "loading", "used_at")
+
+    def __init__(self, loading: asyncio.Task[LoadedVersion], used_at: float) -> None:
+        self.loading = loading
+        self.used_at = used_at
+        self.kept_until = used_at
+
+
+class Versions:
+    """Loads versions, and lets go of them."""
+
+    def __init__(self, registry: Registry, workers: Workers, options: RuntimeOptions, limits: Limits) -> None:
+        self._registry = registry
+        self._workers = workers
+        self._options = options
+        self._limits = limits
+        self._entries: dict[str, _Entry] = {}
+        self._held: dict[Holder, frozenset[str]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+
+    def load(self, pinned: Pinned) -> asyncio.Task[LoadedVersion]:
+        """Return the task that ends when the version is loaded and warm; all who ask share it, and nobody cancels it.
+
+        It fails with a ClocheError or an OSError; the next to ask begins anew.
+        """
+        entry = self._entries.get(pinned.digest)
+        if entry is None:
+            entry = _Entry(self._loop.create_task(self._load(pinned)), self._loop.time())
+            self._entries[pinned.digest] = entry
+            entry.loading.add_done_callback(partial(self._ended, pinned.digest))
+        entry.used_at = self._loop.time()
+        return entry.loading
+
+    def load_spare(self, pinned: Pinned) -> asyncio.Task[LoadedVersion] | None:
+        """Do the same for a version that nobody holds, or return None while there is no room for it."""
+        if pinned.digest not in self._entries:
+            self._stop_idle(room_for=1)
+            if len(self._idle) >= self._limits.history_versions:
+                return None
+        return self.load(pinned)
+
+    def hold(self, holder: Holder, digests: Collection[str]) -> None:
+        """Keep these versions until `drop`, whether they are loaded yet or not."""
+        self._held[holder] = frozenset(digests)
+
+    def drop(self, holder: Holder, linger_s: float = 0.0) -> None:
+        """Need them no longer; a call in flight may still come to them for `linger_s` seconds."""
+        now = self._loop.time()
+        for digest in self._held.pop(holder, frozenset()) & self._entries.keys():
+            entry = self._entries[digest]
+            entry.used_at = now
+            entry.kept_until = max(entry.kept_until, now + linger_s)
+
+    def sweep(self) -> None:
+        """Stop what is idle for too long, and what is too much. Call it every few seconds."""
+        self._stop_idle(room_for=0)
+
+    async def close(self) -> None:
+        """Stop all of them; calls in flight are answered first."""
+        self._held.clear()
+        for digest in list(self._entries):
+            self._stop(digest)
+        await asyncio.gather(*self._closing)
+
+    @property
+    def _idle(self) -> list[str]:
+        """What nobody holds, the one that is unused for longest first."""
+        held = frozenset[str]().union(*self._held.values())
+        return sorted(self._entries.keys() - held, key=lambda digest: self._entries[digest].used_at)
+
+    def _stop_idle(self, room_for: int) -> None:
+        now = self._loop.time()
+        idle = self._idle
+        too_many = len(idle) + room_for - self._limits.history_versions
+        for digest in idle:
+            entry = self._entries[digest]
+            is_old = now - entry.used_at > self._limits.history_idle_ms / 1000
+            if entry.loading.done() and entry.kept_until <= now and (is_old or too_many > 0):
+                self._stop(digest)
+                too_many -= 1
+
+    def _stop(self, digest: str) -> None:
+        closing = self._loop.create_task(_close(self._entries.pop(digest).loading))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    def _ended(self, digest: str, loading: asyncio.Task[LoadedVersion]) -> None:
+        entry = self._entries.get(digest)
+        failed = loading.cancelled() or loading.exception() is not None
+        if failed and entry is not None and entry.loading is loading:
+            del self._entries[digest]
+
+    async def _load(self, pinned: Pinned) -> LoadedVersion:
+        folder = await self._registry.fetch(pinned.model, pinned.version, pinned.digest)
+        # a thread, since schemas and graphs of some size would hold up the calls that are being answered
+        manifest, accept, examples = await asyncio.to_thread(_read, folder, pinned, self._limits.max_rows)
+        runtime = await self._start(folder, manifest, pinned.digest)
+        try:
+            await _warm(runtime, examples, self._options.load_ms)
+        except BaseException:
+            await runtime.close()
+            raise
+        return LoadedVersion(manifest, pinned.digest, accept, runtime)
+
+    async def _start(self, folder: Path, manifest: Manifest, digest: str) -> Runtime:
+        if manifest.runs_code:
+            return load_runtime(folder, manifest, digest, self._workers, self._options)
+        return await asyncio.to_thread(load_runtime, folder, manifest, digest, self._workers, self._options)
+
+    async def held_to(self, loaded: LoadedVersion, schema: str) -> LoadedVersion:
+        """Return a version whose calls are held to another schema than its author's.
+
+        Args:
+            loaded: the version.
+            schema: the digest of a document that the registry keeps.
+
+        Raises:
+            ClocheError, OSError: it can't be read.
+        """
+        given = msgspec.json.decode(await self._registry.kept(schema))
+        manifest = replace(loaded.manifest, input_schema=given)
+        accept = await asyncio.to_thread(_accept, manifest, self._limits.max_rows)
+        return replace(loaded, manifest=manifest, accept=accept)
+
+
+def why_not(loading: asyncio.Task[LoadedVersion]) -> str | None:
+    """Return why a load that has ended failed, or None where it did not."""
+    if loading.cancelled():
+        return "the gateway stops"
+    error = loading.exception()
+    if error is None:
+        return None
+    if isinstance(error, ClocheError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"its files can't be read: {error.strerror or 'no answer'}"
+    logger.error("loading a version failed in a way that was not foreseen", exc_info=error)
+    return f"{type(error).__name__}: {error}"
+
+
+async def _close(loading: asyncio.Task[LoadedVersion]) -> None:
+    """Let go of a version, loaded or not."""
+    if loading.cancel():
+        await asyncio.wait([loading])
+    elif not loading.cancelled() and loading.exception() is None:
+        await loading.result().runtime.close()
+
+
+def _read(folder: Path, pinned: Pinned, max_rows: int) -> tuple[Manifest, Accept, list[object]]:
+    manifest = decode_manifest(
+        (folder / "manifest.json").read_bytes(), f"{pinned.model} {pinned.version}", pinned.digest
+    )
+    return manifest, _accept(manifest, max_rows), _examples(folder, manifest)
+
+
+def _accept(manifest: Manifest, max_rows: int) -> Accept:
+    return compile_schema(
+        manifest.input_schema,
+        unknown_fields=manifest.unknown_fields,
+        each=manifest.each,
+        max_rows=max_rows,
+        names=(manifest.name, manifest.version),
+        numbers=_numbers(manifest),
+    )
+
+
+def _numbers(manifest: Manifest) -> list[str] | None:
+    """Return the columns in order where a runtime can take the rows as bare numbers."""
+    if manifest.runs_code or manifest.frame is None or manifest.each is not None:
+        return None
+    return [column.name for column in manifest.frame.columns]
+
+
+def _examples(folder: Path, manifest: Manifest) -> list[object]:
+    if manifest.examples is None:
+        return []
+    rows: list[object] = msgspec.json.decode((folder / manifest.examples.path).read_bytes())
+    return rows[:WARM_CASES]
+
+
+async def _warm(runtime: Runtime, examples: list[object], load_ms: int) -> None:
+    """Wait until a version is ready, and have it answer its examples.
+
+    Raises:
+        DoesNotLoad: it never gets ready, or fails on an example.
+    """
+    await runtime.wait_ready()
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + load_ms / 1000
+    for row in examples:
+        context = CallContext(id=NO_INFERENCE, now_us=0)
+        ask = Ask(msgspec.json.encode([row]), rows=1, many=False, context=context, deadline_ms=load_ms)
+        try:
+            await runtime.predict(ask, deadline)
+        except ServingError as error:
+            raise DoesNotLoad(traceback=f"{error} {error.private.get('traceback', '')}".strip()) from None
+        await asyncio.sleep(0)

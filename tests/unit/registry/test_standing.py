@@ -1,0 +1,37 @@
+"""What a gateway leaves for the keeper and the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cloche.registry.standing import STANDING_FORMAT, Standing, Waiting, read_standing, shortened, write_standing
+
+STANDING = Standing(
+    format=STANDING_FORMAT,
+    seen=7,
+    in_force={"toy": 6},
+    waiting=[Waiting("toy", 7, answering=6, version="2.0.0", reason="Traceback …")],
+    trouble=None,
+)
+
+
+def test_what_was_written_last_is_read(tmp_path: Path) -> None:
+    write_standing(tmp_path, Standing(STANDING_FORMAT, 1, {}, [], "the registry does not answer"))
+    write_standing(tmp_path, STANDING)
+    assert read_standing(tmp_path) == STANDING
+    assert [file.name for file in tmp_path.iterdir()] == ["standing.json"]
+
+
+def test_what_is_not_there_or_makes_no_sense_is_nothing(tmp_path: Path) -> None:
+    assert read_standing(tmp_path) is None
+    (tmp_path / "standing.json").write_bytes(b"torn")
+    assert read_standing(tmp_path) is None
+    write_standing(tmp_path, Standing(STANDING_FORMAT + 1, 7, {}, [], None))
+    assert read_standing(tmp_path) is None
+
+
+def test_of_a_long_traceback_the_end_is_kept() -> None:
+    assert shortened("short") == "short"
+    long = "x" * 10_000 + "ValueError"
+    assert len(shortened(long)) < 5_000
+    assert shortened(long).endswith("ValueError")
