@@ -34,7 +34,7 @@ from cloche.registry.release import Releases
 
 _PATTERN = re.compile(r"(?:\d+\.){0,2}\*")
 _MANIFEST_KEY = re.compile(r"models/(?P<name>[^/]+)/(?P<version>[^/]+)/manifest\.json")
-_NOWHERE = Environment(python="", implementation="", platform="", distributions={})
+NOWHERE = Environment(python="", implementation="", platform="", distributions={})
 _NOBODY = Provenance(author="", created_us=0)
 
 
@@ -79,6 +79,11 @@ class Registry:
         manifest, encoded = await self._manifest(name, version)
         return manifest, digest_of(encoded)
 
+    async def digest(self, name: str, version: str) -> str | None:
+        """Return the digest of a version, or None where it is not published. One look at one key."""
+        encoded = await self._store.get(_manifest_key(check_name(name), check_version(version)))
+        return None if encoded is None else digest_of(encoded)
+
     async def resolve(self, name: str, wanted: str) -> tuple[str, str]:
         """Return the version that `wanted` means, and its digest: itself, or the highest that fits `2.*` or `2.1.*`.
 
@@ -90,7 +95,7 @@ class Registry:
         """
         version = wanted
         if _PATTERN.fullmatch(wanted):
-            fitting = [found for found in await self.versions(name) if _fits(found, wanted)]
+            fitting = [found for found in await self.versions(name) if fits(found, wanted)]
             if not fitting:
                 raise await self._not_found(name, wanted)
             version = fitting[-1]
@@ -140,6 +145,27 @@ class Registry:
             return path
         manifest, encoded = await self._manifest(name, version, digest)
         return await self._cache.keep(manifest, encoded, self._blob)
+
+    async def keep(self, data: bytes) -> str:
+        """Store a document beside the bundles, by its content, and return its digest. Again changes nothing.
+
+        Raises:
+            BlobCorrupt: the store holds a damaged object in its place.
+        """
+        digest = digest_of(data)
+        await self._keep_blob(File("", digest.removeprefix("sha256:"), len(data)), data)
+        return digest
+
+    async def kept(self, digest: str) -> bytes:
+        """Return a document that `keep` has stored.
+
+        Raises:
+            BundleCorrupt: it is gone, or not what its digest says.
+        """
+        data = await self._blob(File(f"document {digest}", digest.removeprefix("sha256:"), 0))
+        if digest_of(data) != digest:
+            raise BundleCorrupt(what=f"document {digest}", expected=digest, found=digest_of(data))
+        return data
 
     async def _manifest(self, name: str, version: str, digest: str | None = None) -> tuple[Manifest, bytes]:
         encoded = await self._store.get(_manifest_key(check_name(name), check_version(version)))
@@ -192,7 +218,7 @@ class Registry:
 
 def content_digest(manifest: Manifest) -> str:
     """Return the digest of what a version does: everything but who made it, when, where and with which packages."""
-    content = msgspec.structs.replace(manifest, provenance=_NOBODY, environment=_NOWHERE)
+    content = msgspec.structs.replace(manifest, provenance=_NOBODY, environment=NOWHERE)
     return digest_of(msgspec.json.encode(content, order="sorted"))
 
 
@@ -203,8 +229,11 @@ def next_free(version: str, taken: list[str]) -> str:
     return f"{major}.{minor}.{max([patch, *patches]) + 1}"
 
 
-def _fits(version: str, pattern: str) -> bool:
-    return "-" not in version and version.startswith(pattern.removesuffix("*"))
+def fits(version: str, wanted: str) -> bool:
+    """Tell whether `wanted` means this version: itself, or a pattern such as `2.1.*`, which fits no pre-release."""
+    if not _PATTERN.fullmatch(wanted):
+        return version == wanted
+    return "-" not in version and version.startswith(wanted.removesuffix("*"))
 
 
 def _nearest(wanted: str, known: list[str]) -> str:

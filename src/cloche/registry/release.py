@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -79,6 +79,14 @@ class Release(msgspec.Struct, frozen=True):
     git_commit: str | None = None
 
 
+class Stored(msgspec.Struct, frozen=True):
+    """A release as it lies in the store."""
+
+    release: Release
+    digest: str
+    """`sha256:` and the hexadecimal SHA-256 of the bytes that are stored, whoever wrote them."""
+
+
 class Live(msgspec.Struct, frozen=True):
     """What is live once release `number` is in force."""
 
@@ -86,11 +94,15 @@ class Live(msgspec.Struct, frozen=True):
     models: dict[str, Routing] = {}
     released: dict[str, int] = {}
     """Model -> the release that its routing comes from."""
+    digests: dict[str, str] = {}
+    """Model -> the digest of that release."""
 
-    def after(self, release: Release) -> Live:
-        """Return what is live once `release` is, too."""
+    def after(self, stored: Stored) -> Live:
+        """Return what is live once that release is, too."""
+        release = stored.release
         touched = dict.fromkeys(release.models, release.number)
-        return Live(release.number, self.models | release.models, self.released | touched)
+        sealed = dict.fromkeys(release.models, stored.digest)
+        return Live(release.number, self.models | release.models, self.released | touched, self.digests | sealed)
 
 
 class Releases:
@@ -111,43 +123,75 @@ class Releases:
             ReleaseNotFound: there is no such number.
             BundleCorrupt, NewerFormat: it can't be read.
         """
+        return (await self.stored(number)).release
+
+    async def stored(self, number: int) -> Stored:
+        """Return a release with its digest.
+
+        Raises:
+            ReleaseNotFound: there is no such number.
+            BundleCorrupt, NewerFormat: it can't be read.
+        """
         found = await self._get(number)
         if found is None:
             raise ReleaseNotFound(number=number, where=self._store.where, newest=await self.latest())
         return found
 
-    async def next_after(self, number: int) -> Release | None:
-        """Return the release after `number`, or None while there is none. One look at one key."""
+    async def next_after(self, number: int) -> Stored | None:
+        """Return the release after `number`, or None while there is none. One look at one key.
+
+        Raises:
+            BundleCorrupt, NewerFormat: it can't be read.
+        """
         return await self._get(number + 1)
+
+    async def line(self) -> AsyncIterator[Stored]:
+        """Yield all releases, from the first.
+
+        Raises:
+            ReleaseNotFound: one is missing between two others.
+            BundleCorrupt, NewerFormat: one can't be read.
+        """
+        numbers = range(1, await self.latest() + 1)
+        for first in numbers[::_READ_TOGETHER]:
+            for found in await asyncio.gather(*map(self.stored, numbers[first - 1 : first - 1 + _READ_TOGETHER])):
+                yield found
 
     async def live(self) -> Live:
         """Return what is live now."""
-        numbers = range(1, await self.latest() + 1)
         live = Live()
-        for first in numbers[::_READ_TOGETHER]:
-            for release in await asyncio.gather(*map(self.read, numbers[first - 1 : first - 1 + _READ_TOGETHER])):
-                live = live.after(release)
+        async for found in self.line():
+            live = live.after(found)
         return live
 
-    async def write(self, models: Mapping[str, Routing], reason: Reason, *, after: int) -> Release:
+    async def write(
+        self, models: Mapping[str, Routing], reason: Reason, *, after: int, watching: Collection[str] = ()
+    ) -> Release:
         """Make the next release, with routings that were worked out from what was live after release `after`.
 
         Releases of other models that came between do no harm: it goes behind them.
 
+        Args:
+            models: the complete new routing of each model that changes.
+            reason: who changes it, and why.
+            after: the release that this was worked out on.
+            watching: models that stay as they are, which it was worked out with, too.
+
         Raises:
-            ReleaseTaken: a release that came between touches one of the same models.
+            ReleaseTaken: a release that came between touches one of these models.
         """
+        considered = {*models, *watching}
         for number in range(after + 1, after + 1 + _TRIES):
             release = _make(number, models, reason)
             if await self._store.put_if_absent(_key(number), encode_release(release)):
                 return release
-            if models.keys() & (await self.read(number)).models.keys():
+            if considered & (await self.read(number)).models.keys():
                 break
         raise ReleaseTaken(number=number)
 
-    async def _get(self, number: int) -> Release | None:
+    async def _get(self, number: int) -> Stored | None:
         data = await self._store.get(_key(number))
-        return None if data is None else decode_release(data, number)
+        return None if data is None else Stored(decode_release(data, number), digest_of(data))
 
 
 def _make(number: int, models: Mapping[str, Routing], reason: Reason) -> Release:
@@ -178,11 +222,6 @@ def decode_release(data: bytes, number: int) -> Release:
     if release.number != number:
         raise BundleCorrupt(what=what, expected=f"number {number}", found=f"number {release.number}")
     return release
-
-
-def release_digest(release: Release) -> str:
-    """Return `sha256:` and the hexadecimal SHA-256 of the release as it is stored."""
-    return digest_of(encode_release(release))
 
 
 class _Stamp(msgspec.Struct):

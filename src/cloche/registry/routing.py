@@ -8,15 +8,18 @@ from typing import Final
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cloche.errors import InvalidRouting, ReleaseTaken
+from cloche.errors import InvalidRouting, ReleaseTaken, RolloutUnderWay
 from cloche.registry.bundle import Manifest
 from cloche.registry.catalog import Registry
+from cloche.registry.checking import check_traffic
+from cloche.registry.held import under_way
+from cloche.registry.override import overridden
 from cloche.registry.release import Reason, Release, Routing
+from cloche.registry.rollout import check_plan
 from cloche.registry.traffic import Constant, Fallback
+from cloche.settings import LONGEST_MS, Limits
 
 INPUT_ORDER: Final = "input_order"
-DEFAULT_DEADLINE_MS: Final = 1000
-_MAX_DEADLINE_MS = 600_000
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -28,10 +31,11 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 NOTHING: Final = Wanted()
+_LIMITS: Final = Limits()
 
 
 async def make_default(
-    registry: Registry, name: str, version: str, reason: Reason, wanted: Wanted = NOTHING
+    registry: Registry, name: str, version: str, reason: Reason, wanted: Wanted = NOTHING, limits: Limits = _LIMITS
 ) -> Release:
     """Write the release that makes `version` the default of a model. Versions that were active stay active.
 
@@ -43,15 +47,18 @@ async def make_default(
         version: exact, or a pattern such as `2.1.*` that means the highest it fits.
         reason: who changes it, and why.
         wanted: what else to change. The versions of a fallback chain become active too.
+        limits: those of the gateways that will serve it.
 
     Raises:
         ModelNotFound, VersionNotFound: no such version is published.
         InvalidRouting: the fallback or the deadline makes no sense for it.
+        RolloutUnderWay: a rollout decides about the default; it is to be ended first.
         ReleaseTaken: somebody else changed the same model meanwhile.
     """
     live = await registry.releases.live()
     current = live.models.get(name)
     routing = await _route(registry, name, version, current, wanted)
+    await _check(registry, name, routing, limits)
     if routing == current:
         return await registry.releases.read(live.released[name])
     return await registry.releases.write({name: routing}, reason, after=live.number)
@@ -63,6 +70,7 @@ async def start_if_first(registry: Registry, name: str, version: str, reason: Re
     if name in live.models:
         return None
     routing = await _route(registry, name, version, None, NOTHING)
+    await _check(registry, name, routing, _LIMITS)
     try:
         return await registry.releases.write({name: routing}, reason, after=live.number)
     except ReleaseTaken:
@@ -71,13 +79,18 @@ async def start_if_first(registry: Registry, name: str, version: str, reason: Re
 
 async def _route(registry: Registry, name: str, version: str, current: Routing | None, wanted: Wanted) -> Routing:
     default, digest = await registry.resolve(name, version)
+    going = under_way(current)
+    if current is not None and going is not None and default != current.default:
+        raise RolloutUnderWay(model=name, to=going.to)
     active = (current.active if current else {}) | {default: digest}
     routing = msgspec.structs.replace(current or Routing(active, default), active=active, default=default)
     changes = {field: value for field, value in msgspec.structs.asdict(wanted).items() if value is not UNSET}
-    routing = await _with_chain(registry, name, msgspec.structs.replace(routing, **changes))
+    return await _with_chain(registry, name, msgspec.structs.replace(routing, **changes))
+
+
+async def _check(registry: Registry, name: str, routing: Routing, limits: Limits) -> None:
     manifests = {found: (await registry.manifest(name, found))[0] for found in routing.active}
-    check_routing(name, routing, manifests)
-    return routing
+    check_routing(name, routing, manifests, limits)
 
 
 async def _with_chain(registry: Registry, name: str, routing: Routing) -> Routing:
@@ -98,27 +111,37 @@ async def _with_chain(registry: Registry, name: str, routing: Routing) -> Routin
     )
 
 
-def check_routing(name: str, routing: Routing, manifests: dict[str, Manifest]) -> None:
+def check_routing(name: str, routing: Routing, manifests: dict[str, Manifest], limits: Limits = _LIMITS) -> None:
     """Check that a routing can be served.
 
     Args:
         name: the model.
         routing: with exact versions.
         manifests: of every active version.
+        limits: those of the gateways that will serve it.
 
     Raises:
         InvalidRouting: it can't; the message says what to change.
     """
+    check_traffic(name, routing, manifests)
+    if routing.rollout is not None:
+        check_plan(name, routing.rollout)
+    for number, override in enumerate(routing.overrides, 1):
+        _check_override(name, overridden(routing, override), manifests, limits, number)
     default = manifests[routing.default]
-    deadline_ms = routing.deadline_ms or default.deadline_ms or DEFAULT_DEADLINE_MS
-    if routing.deadline_ms is not None and not 1 <= routing.deadline_ms <= _MAX_DEADLINE_MS:
-        raise InvalidRouting(model=name, reason=f"deadline_ms is {routing.deadline_ms}; use 1 to {_MAX_DEADLINE_MS}")
-    if routing.subject is not None and not routing.subject.startswith("/"):
-        raise InvalidRouting(
-            model=name, reason=f"subject is {routing.subject!r}; use a JSON pointer such as /visitor/id"
-        )
+    deadline_ms = routing.deadline_ms or default.deadline_ms or limits.deadline_ms
+    if routing.deadline_ms is not None and not 1 <= routing.deadline_ms <= LONGEST_MS:
+        raise InvalidRouting(model=name, reason=f"deadline_ms is {routing.deadline_ms}; use 1 to {LONGEST_MS}")
     if routing.fallback is not None:
         _check_fallback(name, routing.fallback, default, manifests, deadline_ms)
+
+
+def _check_override(name: str, routing: Routing, manifests: dict[str, Manifest], limits: Limits, number: int) -> None:
+    """Check what an override makes of a routing; the message says which override it is."""
+    try:
+        check_routing(name, routing, manifests, limits)
+    except InvalidRouting as error:
+        raise InvalidRouting(model=name, reason=f"with override {number}, {error.details['reason']}") from None
 
 
 def _check_fallback(

@@ -115,6 +115,8 @@ class Rollout(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of a pause or a rollback: `manual`, `inconclusive`, `no_data`, or the metric."""
     evidence: dict[str, Any] = {}
     """What the metrics were when the state last changed."""
+    accepted: list[str] = []
+    """What a person has looked at, so that it stops the rollout no more: `score_shift`, or a check of the preflight."""
 
 
 class Override(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -140,4 +142,4 @@ class Held(msgspec.Struct, frozen=True):
     withdrawn: str
     """The digest of the goal (`goal_digest`) that was withdrawn: an apply of the same is refused."""
     release: int
-    """The release that withdrew it."""
+    """The release whose routing was withdrawn: the number of the one that does so is not known while it is made."""

@@ -1,4 +1,4 @@
-"""The keeper's pages: its health, and how shipping is doing."""
+"""The keeper's pages: its health, how shipping is doing, the releases, and the shadows."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from cloche.insight.shadow import ShadowWatch
 from cloche.log.ship import Shipper
+from cloche.registry.catalog import Registry
 from cloche.settings import Settings
 from cloche.web import metrics
 from cloche.web.access import Access
 from cloche.web.app import Pages, json_response
 from cloche.web.health import HealthState
+from cloche.web.releases import ReleasePages
+from cloche.web.shadow import shadow_routes
 
 
 class ShipCollector(Collector):
@@ -32,9 +36,10 @@ class ShipCollector(Collector):
         yield metrics.gauge("cloche_log_quarantined", "Damaged regions that were set aside.", state.quarantined)
 
 
-def keeper_app(shipper: Shipper, settings: Settings) -> Pages:
+def keeper_app(shipper: Shipper, registry: Registry, shadows: ShadowWatch, settings: Settings) -> Pages:
     """Return the application of a keeper."""
-    return Pages(_keeper_routes(shipper), Access(settings.token, settings.server.allowed_hosts))
+    routes = [*_keeper_routes(shipper), *ReleasePages(registry, settings).routes(), *shadow_routes(shadows)]
+    return Pages(routes, Access(settings.token, settings.server.allowed_hosts))
 
 
 def _keeper_routes(shipper: Shipper) -> list[BaseRoute]:

@@ -256,3 +256,11 @@ def test_the_content_is_all_but_who_when_and_where():
 def blob_of(tmp_path, path):
     sha256 = hashlib.sha256(CONTENTS[path]).hexdigest()
     return tmp_path / "registry/blobs/sha256" / sha256[:2] / sha256
+
+
+async def test_a_document_is_kept_by_its_content(registry):
+    digest = await registry.keep(b"{}")
+    assert await registry.keep(b"{}") == digest
+    assert await registry.kept(digest) == b"{}"
+    with pytest.raises(BundleCorrupt, match="nothing in the store"):
+        await registry.kept("sha256:" + "0" * 64)

@@ -4,9 +4,10 @@ from bundles import bundle
 from cloche.drivers import open_objects
 from cloche.errors import InvalidRouting, ModelNotFound, VersionNotFound
 from cloche.registry.catalog import Registry
-from cloche.registry.release import Reason
-from cloche.registry.routing import Wanted, make_default, start_if_first
-from cloche.registry.traffic import Constant, Fallback
+from cloche.registry.release import Reason, Routing
+from cloche.registry.routing import Wanted, check_routing, make_default, start_if_first
+from cloche.registry.traffic import Constant, Fallback, RolloutPlan
+from cloche.settings import LONGEST_MS, Limits, load_settings
 
 ADA = Reason(author="ada")
 
@@ -75,6 +76,7 @@ async def test_a_ranking_may_fall_back_to_the_order_it_came_in(registry):
         ("flights", Wanted(fallback=Fallback([Constant(1)], reserve_ms=1000)), "reserve_ms is 1000; use 1 to 999"),
         ("flights", Wanted(fallback=Fallback([Constant(1)]), deadline_ms=20), "reserve_ms is 20; use 1 to 19"),
         ("flights", Wanted(deadline_ms=0), "deadline_ms is 0"),
+        ("flights", Wanted(deadline_ms=LONGEST_MS + 1), f"use 1 to {LONGEST_MS}"),
         ("flights", Wanted(subject="visitor"), "JSON pointer"),
     ],
 )
@@ -82,6 +84,21 @@ async def test_a_routing_that_makes_no_sense_is_not_written(registry, model, wan
     with pytest.raises(InvalidRouting, match=f"^{model} can't be routed like that: .*{message}"):
         await make_default(registry, model, "2.0.0", ADA, wanted)
     assert await registry.releases.latest() == 0
+
+
+async def test_the_deadline_that_nobody_states_is_the_gateways(registry):
+    late = Wanted(fallback=Fallback([Constant(1)], reserve_ms=1500))
+    await make_default(registry, "flights", "2.0.0", ADA, late, Limits(deadline_ms=2000))
+    early = Wanted(fallback=Fallback([Constant(1)], reserve_ms=50))
+    with pytest.raises(InvalidRouting, match="reserve_ms is 50; use 1 to 39"):
+        await make_default(registry, "flights", "2.0.1", ADA, early, Limits(deadline_ms=40))
+    assert await registry.releases.latest() == 1
+
+
+async def test_the_longest_deadline_is_the_same_everywhere(registry):
+    release = await make_default(registry, "flights", "2.0.0", ADA, Wanted(deadline_ms=LONGEST_MS))
+    assert release.models["flights"].deadline_ms == Limits(deadline_ms=LONGEST_MS).deadline_ms
+    assert load_settings(environ={"CLOCHE_LIMITS_DEADLINE_MS": str(LONGEST_MS)}).limits.deadline_ms == LONGEST_MS
 
 
 async def test_what_is_not_published_is_not_made_live(registry):
@@ -100,3 +117,10 @@ async def test_only_the_first_version_starts_by_itself(registry):
     assert started.models["flights"].default == "1.0.0"
     assert await start_if_first(registry, "flights", "2.0.0", ADA) is None
     assert (await registry.releases.live()).models["flights"].default == "1.0.0"
+
+
+async def test_a_plan_that_can_not_be_carried_out_is_found_before_it_is_used(registry):
+    manifest, digest = await registry.manifest("flights", "1.0.0")
+    routing = Routing({"1.0.0": digest}, "1.0.0", rollout=RolloutPlan(steps=(0.05, 0.5)))
+    with pytest.raises(InvalidRouting, match="its steps must rise from above 0% to 100%"):
+        check_routing("flights", routing, {"1.0.0": manifest})

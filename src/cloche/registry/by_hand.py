@@ -1,0 +1,109 @@
+"""What a person does to a rollout, from the command line or through the management API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+
+from cloche.errors import IncompatibleSchema
+from cloche.registry.catalog import Registry
+from cloche.registry.release import Reason, Release, Routing
+from cloche.registry.rollout import abort, change, pause, promote, resume, start
+from cloche.registry.traffic import Rollout, RolloutPlan
+from cloche.schema import Schema
+from cloche.schema.compare import compare
+from cloche.schema.meant import meant
+
+Verb = Literal["pause", "resume", "promote", "abort"]
+
+_TURNS: Final[Mapping[Verb, Callable[[str, Routing, int, int], Routing]]] = {
+    "pause": lambda model, routing, _, now_us: pause(model, routing, now_us),
+    "resume": lambda model, routing, _, now_us: resume(model, routing, now_us),
+    "promote": lambda model, routing, _, now_us: promote(model, routing, now_us),
+    "abort": abort,
+}
+_USUAL = RolloutPlan()
+
+
+class Beginning(msgspec.Struct, frozen=True):
+    """What is asked for."""
+
+    to: str
+    """The version to bring in: exact, or a pattern such as `2.*` that means the highest it fits."""
+    plan: dict[str, Any] = {}
+    """Fields of the plan that are not as the model's `rollout` has them, or else as usual."""
+    accept_incompatible: bool = False
+    """Whether it may come although it does not take all that the default takes."""
+
+
+class Turned(msgspec.Struct, frozen=True):
+    """What became of a rollout."""
+
+    release: int | None
+    """None where it was so already."""
+    rollout: Rollout
+    held: bool
+    """Whether `cloche apply` may not bring back what was withdrawn."""
+
+
+async def start_rollout(registry: Registry, model: str, asked: Beginning, reason: Reason) -> Release:
+    """Write the release that begins a rollout; the keeper takes it from there.
+
+    Raises:
+        ModelNotFound, VersionNotFound: no such version is published, or nothing of the model is live.
+        InvalidVersion: it is neither a version nor a pattern.
+        InvalidRouting: the plan makes no sense, or the version is the default already.
+        RolloutUnderWay: another one is.
+        IncompatibleSchema: callers of the model may have to change.
+        ReleaseTaken: somebody else changed the model time and again meanwhile.
+    """
+    version, digest = await registry.resolve(model, asked.to)
+    routing = (await registry.releases.live()).models.get(model)
+    if routing is not None and not asked.accept_incompatible:
+        await _check_schema(registry, model, routing, version)
+
+    def turn(routing: Routing, _: int) -> Routing:
+        plan = msgspec.structs.replace(routing.rollout or _USUAL, **asked.plan)
+        return start(model, routing, (version, digest), plan, time.time_ns() // 1000)
+
+    release = await change(registry, model, turn, reason)
+    assert release is not None, "a rollout that begins changes something"
+    return release
+
+
+async def turn_rollout(registry: Registry, model: str, verb: Verb, reason: Reason) -> Turned:
+    """Pause, resume, promote or abort the rollout of a model.
+
+    Raises:
+        ModelNotFound: nothing of the model is live.
+        NoRollout: there is none under way.
+        ReleaseTaken: somebody else changed the model time and again meanwhile.
+    """
+
+    def turn(routing: Routing, release: int) -> Routing:
+        return _TURNS[verb](model, routing, release, time.time_ns() // 1000)
+
+    release = await change(registry, model, turn, reason)
+    routing = release.models[model] if release else (await registry.releases.live()).models[model]
+    assert routing.progress is not None, "a rollout is under way, or was until now"
+    return Turned(release.number if release else None, routing.progress, routing.held is not None)
+
+
+async def _check_schema(registry: Registry, model: str, routing: Routing, version: str) -> None:
+    old, new = [await _schema(registry, model, routing, each) for each in (routing.default, version)]
+    found = compare(old, new)
+    if found.verdict != "yes":
+        known = "does not take" if found.verdict == "no" else "can't be shown to take"
+        lines = [f"{model} {version} {known} all that {routing.default} takes:", *found.differences]
+        raise IncompatibleSchema(report="\n  ".join(lines))
+
+
+async def _schema(registry: Registry, model: str, routing: Routing, version: str) -> Schema:
+    """Return the schema that calls to a version are held to."""
+    manifest, _ = await registry.manifest(model, version)
+    kept = routing.schemas.get(version)
+    schema = manifest.input_schema if kept is None else msgspec.json.decode(await registry.kept(kept))
+    return meant(schema, manifest.unknown_fields, manifest.each)

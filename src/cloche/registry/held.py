@@ -1,0 +1,66 @@
+"""What a routing was asked to be, apart from the way there; and the hold on what was withdrawn.
+
+A routing in a release holds three things: what a team asked for, how far a rollout has come, and whether an undo, an
+abort or a rollback has withdrawn something. Here they are told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from cloche.registry.bundle import digest_of
+from cloche.registry.release import Release, Routing
+from cloche.registry.traffic import Held, Rollout
+
+UNDER_WAY: Final = frozenset({"preflight", "progressing", "paused"})
+"""The states of a rollout that is not over."""
+
+
+def under_way(routing: Routing | None) -> Rollout | None:
+    """Return the rollout of a model, where it is not over."""
+    progress = routing.progress if routing else None
+    return progress if progress is not None and progress.state in UNDER_WAY else None
+
+
+def settled(routing: Routing) -> Routing:
+    """Return a routing without what a rollout and a hold have added. Calls get what it says once a rollout is ended."""
+    return msgspec.structs.replace(routing, canary=None, progress=None, held=None)
+
+
+def goal_of(routing: Routing) -> Routing:
+    """Return what a team asked for: the same, with the default that a rollout is on its way to."""
+    going = under_way(routing)
+    return settled(msgspec.structs.replace(routing, default=going.to) if going else routing)
+
+
+def goal_digest(routing: Routing) -> str:
+    """Return the digest of what a team asked for. Fields that a later Cloche adds don't change it."""
+    asked = msgspec.structs.asdict(goal_of(routing))
+    usual = msgspec.structs.asdict(Routing(active={}, default=""))
+    said = {field: value for field, value in asked.items() if value != usual[field]}
+    return digest_of(msgspec.json.encode(said, order="sorted"))
+
+
+def hold(routing: Routing, by: str, release: int) -> Held:
+    """Return the hold that keeps `apply` from bringing back what `routing` asks for.
+
+    Args:
+        routing: what is live, and withdrawn now. Where it is held itself, that hold counts further, too.
+        by: `undo`, `abort`, `rollback` or `conclude`.
+        release: the release that `routing` is from.
+    """
+    return Held(by=by, withdrawn=goal_digest(routing), release=release)
+
+
+def withdrawn_goals(routing: Routing, history: Sequence[Release], model: str) -> list[Routing]:
+    """Return what a held model must not be again, the last withdrawn first: one undo may have followed another."""
+    numbered = {release.number: release.models[model] for release in history if model in release.models}
+    found, held = [], routing.held
+    while held is not None and held.release in numbered:
+        gone = numbered[held.release]
+        found.append(goal_of(gone))
+        held = gone.held
+    return found

@@ -1,0 +1,138 @@
+"""Releases over HTTP, on the keeper's port: what is live, what was, and how to change it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from cloche.errors import BodyTooLarge, ClocheError, InvalidGoal, InvalidHeader, InvalidJson
+from cloche.registry.apply import Terms, apply, plan
+from cloche.registry.catalog import Registry
+from cloche.registry.goal import Goal, goal_of_tree, read_goal
+from cloche.registry.ledger import read_ledger
+from cloche.registry.plan import as_document
+from cloche.registry.release import Reason
+from cloche.registry.undo import undo
+from cloche.schema.syntax import parse
+from cloche.settings import Settings
+from cloche.web.app import json_response
+
+Page = Callable[[HttpRequest], Awaitable[Response]]
+
+_JSON = "application/json"
+_TOML = "application/toml"
+_MOST_LISTED = 100
+
+
+class _Back(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of an undo."""
+
+    to: int | None = None
+    message: str = ""
+
+
+class ReleasePages:
+    """The management API of releases.
+
+    What is sent must say that it is JSON or TOML, which no form on a page of another site can.
+    """
+
+    def __init__(self, registry: Registry, settings: Settings) -> None:
+        self._registry = registry
+        self._limits = settings.limits
+        self._author = "token" if settings.token else "anonymous"
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes."""
+        return [
+            Route("/releases", _public(self.releases)),
+            Route("/releases/{number:int}", _public(self.release)),
+            Route("/apply", _public(self.apply), methods=["POST"]),
+            Route("/models/{model}/undo", _public(self.undo), methods=["POST"]),
+        ]
+
+    async def releases(self, request: HttpRequest) -> Response:
+        """Answer the newest releases, without the routings."""
+        del request
+        ledger = await read_ledger(self._registry)
+        newest = ledger.history[-_MOST_LISTED:][::-1]
+        return json_response(
+            {"releases": [{**msgspec.structs.asdict(each), "models": sorted(each.models)} for each in newest]}
+        )
+
+    async def release(self, request: HttpRequest) -> Response:
+        """Answer one release, complete."""
+        return json_response(await self._registry.releases.read(request.path_params["number"]))
+
+    async def apply(self, request: HttpRequest) -> Response:
+        """Apply what is sent, or with `?plan=true` say what that would change."""
+        goal = await self._goal(request)
+        given = request.query_params
+        resume = tuple(name for name in given.get("resume", "").split(",") if name)
+        terms = Terms(self._limits, resume, accept_incompatible=_flag(given, "accept_incompatible"))
+        if _flag(given, "plan"):
+            return json_response(as_document(await plan(self._registry, goal, terms)))
+        reason = Reason(self._author, given.get("message", ""), "POST /apply", git_commit=given.get("commit"))
+        done = await apply(self._registry, goal, reason, terms)
+        return json_response({**as_document(done.plan), "release": done.release and done.release.number})
+
+    async def undo(self, request: HttpRequest) -> Response:
+        """Take the last change of a model back."""
+        if _content_type(request) != _JSON:
+            raise InvalidHeader(header="Content-Type", reason=f"it must be {_JSON}")
+        sent = await self._body(request) or b"{}"
+        parse(sent)
+        try:
+            back = msgspec.json.decode(sent, type=_Back)
+        except msgspec.ValidationError as error:
+            raise InvalidGoal(where="the body", key="the undo", reason=str(error)) from None
+        model = request.path_params["model"]
+        reason = Reason(self._author, back.message, f"POST /models/{model}/undo")
+        return json_response(await undo(self._registry, model, reason, back.to))
+
+    async def _goal(self, request: HttpRequest) -> Goal:
+        kind = _content_type(request)
+        if kind not in (_JSON, _TOML):
+            raise InvalidHeader(header="Content-Type", reason=f"it must be {_TOML} or {_JSON}")
+        sent = await self._body(request)
+        if kind == _JSON:
+            return goal_of_tree(parse(sent))
+        try:
+            return read_goal(sent.decode(), "the body")
+        except UnicodeDecodeError as error:
+            raise InvalidJson(offset=error.start, reason="this is not UTF-8") from None
+
+    async def _body(self, request: HttpRequest) -> bytes:
+        limit, sent = self._limits.max_body_bytes, b""
+        async for part in request.stream():
+            sent += part
+            if len(sent) > limit:
+                raise BodyTooLarge(limit=limit)
+        return sent
+
+
+def _public(page: Page) -> Page:
+    """Keep the place of the registry out of what callers are told."""
+
+    async def answer(request: HttpRequest) -> Response:
+        try:
+            return await page(request)
+        except InvalidGoal:
+            raise
+        except ClocheError as error:
+            raise type(error)(**error.details | {"where": "the registry"}) from None
+
+    return answer
+
+
+def _content_type(request: HttpRequest) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _flag(given: Mapping[str, Any], name: str) -> bool:
+    return given.get(name, "") in ("1", "true", "yes")

@@ -1,0 +1,115 @@
+"""The management API of releases, as a program meets it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "registry"))
+
+from bundles import bundle
+
+from cloche.drivers import open_objects
+from cloche.registry.catalog import Registry
+from cloche.settings import Settings
+from cloche.web.control import keeper_app
+
+TOML = {"content-type": "application/toml"}
+FILE = '[models.flights]\ndefault = "{}"\n'
+
+
+@pytest.fixture
+async def registry(tmp_path):
+    registry = Registry(open_objects((tmp_path / "registry").as_uri()), tmp_path / "cache")
+    for version in ("1.0.0", "2.0.0"):
+        await registry.add(*bundle(version=version))
+    return registry
+
+
+@pytest.fixture
+async def keeper(registry):
+    async with client(registry, Settings()) as found:
+        yield found
+
+
+def client(registry, settings):
+    app = keeper_app(SimpleNamespace(), registry, settings)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8002")
+
+
+async def test_a_file_is_planned_applied_and_undone(keeper):
+    planned = (await keeper.post("/apply?plan=true", content=FILE.format("1.0.0"), headers=TOML)).json()
+    assert (planned["after"], planned["models"][0]["verdict"]) == (0, "new")
+    assert (await keeper.get("/releases")).json() == {"releases": []}
+    for number, version in enumerate(("1.0.0", "2.0.0"), 1):
+        done = await keeper.post("/apply?message=better&commit=0123abc", content=FILE.format(version), headers=TOML)
+        assert done.json()["release"] == number
+    assert (await keeper.post("/apply", content=FILE.format("2.0.0"), headers=TOML)).json()["release"] is None
+    release = (await keeper.get("/releases/2")).json()
+    assert (release["author"], release["message"], release["git_commit"]) == ("anonymous", "better", "0123abc")
+    undone = (await keeper.post("/models/flights/undo", json={"message": "worse"})).json()
+    assert undone["models"]["flights"]["default"] == "1.0.0"
+    listed = (await keeper.get("/releases")).json()["releases"]
+    assert [(each["number"], each["message"]) for each in listed] == [(3, "worse"), (2, "better"), (1, "better")]
+
+
+async def test_json_is_taken_too(keeper):
+    goal = {"models": {"flights": {"default": "1.*", "schemas": {"1.*": {"type": "object"}}, "deadline_ms": None}}}
+    assert (await keeper.post("/apply", json=goal)).json()["release"] == 1
+    assert set((await keeper.get("/releases/1")).json()["models"]["flights"]["schemas"]) == {"1.0.0"}
+
+
+async def test_a_held_model_is_a_conflict_until_it_is_resumed(keeper):
+    for version in ("1.0.0", "2.0.0"):
+        await keeper.post("/apply", content=FILE.format(version), headers=TOML)
+    await keeper.post("/models/flights/undo", json={})
+    refused = await keeper.post("/apply", content=FILE.format("2.0.0"), headers=TOML)
+    assert (refused.status_code, refused.json()["code"]) == (409, "model_held")
+    assert "withdrawn: 2.0.0" in refused.json()["detail"]
+    resumed = await keeper.post("/apply?resume=flights", content=FILE.format("2.0.0"), headers=TOML)
+    assert resumed.json()["release"] == 4
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "headers", "status", "said"),
+    [
+        ("/apply", FILE.format("9.0.0"), TOML, 422, "the body, line 2: models.flights.default"),
+        ("/apply", "models = ", TOML, 422, "this is not TOML"),
+        ("/apply", "\udc80".encode("utf-8", "surrogatepass"), TOML, 400, "not UTF-8"),
+        ("/apply", FILE.format("1.0.0") + 'schemas={"1.*"="/etc/passwd"}', TOML, 422, "no file can be named"),
+        ("/apply", '{"models": {}', {"content-type": "application/json"}, 400, "ends too early"),
+        ("/apply", FILE.format("1.0.0"), {"content-type": "text/plain"}, 400, "Content-Type"),
+        ("/apply", FILE.format("1.0.0"), {}, 400, "Content-Type"),
+        ("/apply", FILE.format("1.0.0"), TOML | {"origin": "http://elsewhere.example"}, 403, "other sites"),
+        ("/apply", "#" * 9_000_000, TOML, 413, "larger than"),
+        ("/models/flights/undo", "", {"content-type": "text/plain"}, 400, "Content-Type"),
+        ("/models/flights/undo", '{"to": "x"}', {"content-type": "application/json"}, 422, "the undo"),
+        ("/models/flights/undo", "{}", {"content-type": "application/json"}, 404, "no release of flights"),
+        ("/models/other/undo", "{}", {"content-type": "application/json"}, 404, "No model named other"),
+        ("/models/..%2Fx/undo", "{}", {"content-type": "application/json"}, 404, "nothing at this address"),
+    ],
+)
+async def test_what_can_not_be_done_says_why_and_where_nothing_is(keeper, registry, path, sent, headers, status, said):
+    refused = await keeper.post(path, content=sent, headers=headers)
+    assert refused.status_code == status, refused.text
+    assert said in refused.json()["detail"]
+    assert registry.where not in refused.text
+    assert await registry.releases.latest() == 0
+
+
+async def test_a_release_that_is_not_there(keeper):
+    missing = await keeper.get("/releases/7")
+    assert (missing.status_code, missing.json()["code"]) == (404, "release_not_found")
+
+
+async def test_with_a_token_nothing_is_done_without_it(registry):
+    async with client(registry, Settings(token="secret")) as keeper:
+        assert (await keeper.post("/apply", content=FILE.format("1.0.0"), headers=TOML)).status_code == 401
+        assert (await keeper.get("/releases")).status_code == 401
+        bearer = TOML | {"authorization": "Bearer secret"}
+        assert (await keeper.post("/apply", content=FILE.format("1.0.0"), headers=bearer)).json()["release"] == 1
+        assert (await registry.releases.read(1)).author == "token"
