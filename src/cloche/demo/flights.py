@@ -25,7 +25,7 @@ def read_flights() -> pd.DataFrame:
     weather = pd.read_csv(_file("weather.csv"))[["origin", "time_hour", "wind_speed", "precip", "visib"]]
     flights = flights.merge(planes, on="tailnum", how="left").merge(weather, on=["origin", "time_hour"], how="left")
     flights = flights.sort_values("time_hour", kind="stable", ignore_index=True)
-    flights["weekday"] = pd.to_datetime(flights[["year", "month", "day"]]).dt.dayofweek.astype("int64")
+    flights["weekday"] = pd.to_datetime(flights[["year", "month", "day"]]).dt.day_of_week.astype("int64")
     flights["late"] = flights["arr_delay"] >= LATE_MINUTES
     for column in CATEGORIES:
         flights[column] = flights[column].astype("category")

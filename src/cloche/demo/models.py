@@ -1,4 +1,4 @@
-"""Three versions of one model: a heuristic, a logistic regression and boosted trees."""
+"""Versions of one model: a heuristic, a logistic regression, boosted trees, and a broken one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from cloche.demo.flights import CATEGORIES, COLUMNS, NUMBERS
 
@@ -41,3 +41,17 @@ def boosted(flights: pd.DataFrame) -> HistGradientBoostingClassifier:
     """Fit boosted trees, which take categories and missing numbers as they are."""
     trees = HistGradientBoostingClassifier(categorical_features="from_dtype", random_state=0)
     return trees.fit(flights[COLUMNS], flights["late"])
+
+
+def with_plane_age(flights: pd.DataFrame) -> Pipeline:
+    """Fit boosted trees that know one thing more: how old the plane is. They fail where its year is not known.
+
+    A mistake as it is made: the complete rows of the training data can be converted to integers.
+    """
+
+    def add_age(rows: pd.DataFrame) -> pd.DataFrame:
+        return rows.assign(plane_age=2013 - rows["plane_year"].astype("int64"))
+
+    complete = flights.dropna(subset=["plane_year"])
+    trees = HistGradientBoostingClassifier(categorical_features="from_dtype", random_state=0)
+    return make_pipeline(FunctionTransformer(add_age), trees).fit(complete[COLUMNS], complete["late"])

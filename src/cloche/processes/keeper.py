@@ -1,8 +1,10 @@
-"""The keeper process: ships the log, and shows how the host is doing on the control port."""
+"""The keeper process: ships the log, carries rollouts on, and shows how the host is doing on the control port."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import signal
 import socket
@@ -13,9 +15,14 @@ import uvloop
 from cloche.assembly import open_keeper
 from cloche.errors import LogInUse
 from cloche.home import Home
-from cloche.processes.boot import Boot, RunLock, read_boot, start_logging
+from cloche.insight.controller import Controller
+from cloche.processes.boot import Boot, hold_lock, read_boot, start_logging
 from cloche.processes.http import http_server
 from cloche.web.control import keeper_app
+
+logger = logging.getLogger(__name__)
+
+CONDUCT_AGAIN_S = 10.0
 
 NICENESS = 10
 """The keeper gives way to the gateway: its work can wait, a caller can't.
@@ -26,25 +33,38 @@ starts begins a session of its own.
 
 
 async def keep(boot: Boot) -> None:
-    """Ship until SIGTERM; then ship the rest and return."""
-    parts = open_keeper(Home(Path(boot.home)))
-    server = http_server(keeper_app(parts.shipper, boot.settings), boot.settings)
+    """Ship, and carry the rollouts on, until SIGTERM; then ship the rest and return."""
+    parts = open_keeper(Home(Path(boot.home)), boot.settings)
+    app = keeper_app(parts.shipper, parts.registry, parts.shadows, boot.settings)
+    server = http_server(app, boot.settings)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     shipping = asyncio.create_task(parts.shipper.run(stopping))
+    conducting = asyncio.create_task(conduct(parts.controller, stopping))
     serving = asyncio.create_task(server.serve(sockets=[socket.socket(fileno=boot.listen_fd)]))
     await shipping
+    await conducting
     server.should_exit = True
     await serving
     await parts.sink.close()
+
+
+async def conduct(controller: Controller, stopping: asyncio.Event, pause_s: float = CONDUCT_AGAIN_S) -> None:
+    """Carry the rollouts on. Where that fails it begins again: records are shipped meanwhile, and shares stay."""
+    while not stopping.is_set():
+        try:
+            await controller.run(stopping)
+        except Exception:
+            logger.exception("carrying the rollouts on failed, and begins again")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), pause_s)
 
 
 def main() -> None:
     """Run the process."""
     start_logging()
     boot = read_boot()
-    lock = RunLock(Home(Path(boot.home)), "keeper")
-    lock.take()
+    hold_lock(Home(Path(boot.home)), "keeper")
     os.nice(NICENESS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:

@@ -1,0 +1,1 @@
+"""What the records tell us, never on the path of a call."""

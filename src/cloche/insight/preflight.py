@@ -1,0 +1,156 @@
+"""What is looked at before anybody gets a new version: whether it loads, and answers as its author's object did."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from cloche.authoring.outcomes import Alike, Outcome, close_to, difference, outcomes_of, same_type
+from cloche.errors import CallError, ClocheError, ServingError
+from cloche.registry.bundle import Golden, Manifest
+from cloche.registry.catalog import Registry
+from cloche.registry.standing import read_standing
+from cloche.registry.traffic import Rollout
+from cloche.runtimes.process import WorkerProcess
+from cloche.schema.compare import compare
+from cloche.schema.meant import meant
+from cloche.values import NO_INFERENCE, CallContext
+
+LEVEL: Final = 0.95
+MOST_CASES: Final = 200
+
+_WARM_CASES = 20
+_LONGEST_REASON = 500
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What the checks have found."""
+
+    fault: str | None = None
+    """The check that refuses the version: `load`, `golden` or `latency`; None where it may be brought in."""
+    evidence: dict[str, Any] = {}
+
+
+class GoldenCase(msgspec.Struct, frozen=True):
+    """One golden case."""
+
+    input: dict[str, Any]
+    output: Any
+    refusal: dict[str, Any] | None = None
+
+
+class Preflight:
+    """Checks versions in a worker of their own, beside those that answer calls.
+
+    Args:
+        registry: where the versions are.
+        run: the folder in which this host's gateway says what it has in force.
+        load_ms: how long a version may take to load.
+    """
+
+    def __init__(self, registry: Registry, run: Path, load_ms: int) -> None:
+        self._registry = registry
+        self._run = run
+        self._load_ms = load_ms
+
+    def standing(self, model: str, version: str, release: int) -> Checked | None:
+        """Return whether this host's gateway has a release in force, or None while it is loading it.
+
+        Where no gateway says anything here (it runs on other hosts), nothing is waited for.
+        """
+        found = read_standing(self._run)
+        if found is None or found.in_force.get(model, 0) >= release:
+            return Checked()
+        failed = [each for each in found.waiting if each.model == model and each.reason and each.version == version]
+        if failed:
+            return Checked("load", {"load": _shortened(failed[0].reason or "")})
+        return None
+
+    async def check(self, model: str, rollout: Rollout, deadline_ms: int) -> Checked:
+        """Return what is found of the version that is to be brought in.
+
+        Raises:
+            ClocheError: the registry can't be read; nothing is known of the version.
+            OSError: this host's copy of it can't be.
+        """
+        stable, _ = await self._registry.manifest(model, rollout.stable)
+        manifest, digest = await self._registry.manifest(model, rollout.to)
+        found = compare(_taken(stable), _taken(manifest))
+        evidence: dict[str, Any] = {"schema": msgspec.to_builtins(found), "signature": "no policy"}
+        folder = await self._registry.fetch(model, rollout.to, digest)
+        tried = await asyncio.to_thread(self._try, folder, manifest, deadline_ms)
+        return Checked(tried.fault, evidence | tried.evidence)
+
+    def _try(self, folder: Path, manifest: Manifest, deadline_ms: int) -> Checked:
+        """Let a fresh worker answer the golden cases, and some once more when it is warm."""
+        try:
+            with WorkerProcess.start(folder) as worker:
+                loaded_s = worker.wait_loaded(self._load_ms / 1000)
+                cases = list(_cases(folder, manifest))
+                timeout_s = max(deadline_ms, self._load_ms) / 1000
+                differing = [case for case in cases if not _same(worker, manifest, case, timeout_s)]
+                warm_ms = _warm_p95(worker, manifest, cases[:_WARM_CASES], timeout_s)
+        except (ServingError, CallError) as error:
+            return Checked("golden", {"golden": _told(error)})
+        except ClocheError as error:
+            return Checked("load", {"load": _shortened(str(error))})
+        evidence = {
+            "load_s": round(loaded_s, 3),
+            "golden": {"cases": len(cases), "differing": len(differing)},
+            "warm_p95_ms": warm_ms,
+            "deadline_ms": deadline_ms,
+        }
+        slow = warm_ms is not None and warm_ms > deadline_ms
+        return Checked("golden" if differing else "latency" if slow else None, evidence)
+
+
+def _taken(manifest: Manifest) -> dict[str, Any]:
+    return meant(manifest.input_schema, manifest.unknown_fields, manifest.each)
+
+
+def _cases(folder: Path, manifest: Manifest) -> Iterator[GoldenCase]:
+    if manifest.golden is None:
+        return
+    lines = (folder / manifest.golden.file.path).read_bytes().splitlines()
+    for line in lines[:MOST_CASES]:
+        yield msgspec.json.decode(line, type=GoldenCase)
+
+
+def _same(worker: WorkerProcess, manifest: Manifest, case: GoldenCase, timeout_s: float) -> bool:
+    assert manifest.golden is not None
+    expected = Outcome(case.output, case.refusal)
+    return difference(expected, _asked(worker, manifest, case, timeout_s), _alike(manifest.golden)) is None
+
+
+def _alike(golden: Golden) -> Alike:
+    return same_type if golden.mode == "schema" else close_to(golden.rtol, golden.atol)
+
+
+def _asked(worker: WorkerProcess, manifest: Manifest, case: GoldenCase, timeout_s: float) -> Outcome:
+    context = CallContext(id=NO_INFERENCE, now_us=time.time_ns() // 1000)
+    found = worker.predict(msgspec.json.encode([case.input]), 1, False, context, timeout_s)
+    refusals: Mapping[int, Any] = {row: msgspec.json.decode(said) for row, said in found.refusals.items()}
+    return outcomes_of(found.outputs, {} if manifest.each else refusals)[0]
+
+
+def _warm_p95(worker: WorkerProcess, manifest: Manifest, cases: list[GoldenCase], timeout_s: float) -> float | None:
+    took = []
+    for case in cases:
+        began = time.perf_counter()
+        _asked(worker, manifest, case, timeout_s)
+        took.append((time.perf_counter() - began) * 1000)
+    return round(sorted(took)[int(LEVEL * (len(took) - 1))], 3) if took else None
+
+
+def _told(error: ClocheError) -> str:
+    traceback = error.private.get("traceback") if isinstance(error, ServingError) else None
+    return _shortened(str(traceback or error))
+
+
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= _LONGEST_REASON else "…" + reason[-_LONGEST_REASON:]

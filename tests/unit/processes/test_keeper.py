@@ -1,0 +1,42 @@
+"""The keeper goes on when a part of it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from cloche.processes.keeper import conduct
+
+
+class Stumbling:
+    """Fails once, then runs until it is told to stop."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.again = asyncio.Event()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        self.runs += 1
+        if self.runs == 1:
+            raise ZeroDivisionError
+        self.again.set()
+        await stopping.wait()
+
+
+async def test_a_controller_that_fails_begins_again(caplog):
+    controller, stopping = Stumbling(), asyncio.Event()
+    with caplog.at_level(logging.ERROR):
+        conducting = asyncio.create_task(conduct(controller, stopping, pause_s=0.01))
+        await asyncio.wait_for(controller.again.wait(), 5)
+    assert "begins again" in caplog.text
+    stopping.set()
+    await asyncio.wait_for(conducting, 5)
+
+
+async def test_a_pause_after_a_failure_ends_when_the_keeper_stops():
+    controller, stopping = Stumbling(), asyncio.Event()
+    conducting = asyncio.create_task(conduct(controller, stopping, pause_s=3600))
+    await asyncio.sleep(0)
+    stopping.set()
+    await asyncio.wait_for(conducting, 5)
+    assert controller.runs == 1
