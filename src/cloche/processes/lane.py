@@ -2,33 +2,30 @@
 
 It takes a POST to a predict address that says its length, and is alone on its connection; whatever else comes (Expect,
 Upgrade, chunks, big bodies, pipelining, other addresses) goes the ASGI way, on the same connection. Keep-alive,
-time-outs, shutdown and back-pressure stay uvicorn's. Both ways end in `PredictDoor.answer`.
+time-outs, shutdown and back-pressure stay uvicorn's. Both ways go through `PredictDoor.begin`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from cloche.processes import eager
+from cloche.processes.heads import Head, Heads
 from cloche.processes.http import HttpProtocol
-from cloche.web.predict import Address, PredictDoor, Response, address_of
+from cloche.web.predict import Address, PredictDoor, Response, address_of, failed
 from cloche.web.problems import Header
 
 logger = logging.getLogger(__name__)
 
 MOST_BODY_BYTES = 64 * 1024
 """Up to here uvicorn never pauses reading, so that the whole body comes without asking for it."""
-
-_REMEMBERED = 4096
-_LONGEST = 256
-"""Bytes of an address that is remembered."""
 
 _PLAIN = re.compile(rb"[A-Za-z0-9._/-]+")
 """Addresses that mean the same before and after they are decoded."""
@@ -48,25 +45,16 @@ def lane_protocol(door: PredictDoor) -> Callable[..., HttpProtocol]:
 
 
 class Lane:
-    """What all connections share: the door, the addresses seen so far, and the headers that every answer has."""
+    """What all connections share: the door, the heads seen so far, and the headers that every answer has."""
 
     def __init__(self, door: PredictDoor) -> None:
         self.door = door
         self.most_body_bytes = min(MOST_BODY_BYTES, door.max_body_bytes)
-        self._addresses: dict[bytes, Address | None] = {}
+        self.heads = Heads()
         self._given: list[Header] = []
         self._rendered = b""
 
-    def address(self, url: bytes) -> Address | None:
-        """Return what a plain address of the native door names, or None for any other."""
-        if url in self._addresses:
-            return self._addresses[url]
-        address = address_of(url.decode()) if _PLAIN.fullmatch(url) else None
-        if len(url) <= _LONGEST and len(self._addresses) < _REMEMBERED:
-            self._addresses[url] = address
-        return address
-
-    def head(self, response: Response, every: list[Header]) -> bytes:
+    def lines(self, response: Response, every: list[Header]) -> bytes:
         """Return status line and headers, the empty line apart; `every` is uvicorn's list of what each answer has."""
         if every is not self._given:  # uvicorn makes a new list when the date changes
             self._given, self._rendered = every, _lines(every)
@@ -83,11 +71,9 @@ class LaneCycle:
     body = b""
     disconnected = False
     response_complete = False
-    task: asyncio.Task[None]
 
-    def __init__(self, address: Address, headers: list[Header], keep_alive: bool) -> None:
+    def __init__(self, address: Address, keep_alive: bool) -> None:
         self.address = address
-        self.headers = headers
         self.keep_alive = keep_alive
 
     @property
@@ -105,9 +91,25 @@ class LaneProtocol(HttpProtocol):
     cycle: Any
     """Uvicorn's own, or one of the lane."""
 
+    _packet = b""
+    """What is being read, where it begins with a head."""
+
     def __init__(self, lane: Lane, **named: Any) -> None:
         super().__init__(**named)
         self._lane = lane
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came: a call whose head is known goes past the parser, which is between two calls then."""
+        is_between_calls = not self._in_message and (self.cycle is None or self.cycle.response_complete)
+        known = self._lane.heads.read(data) if is_between_calls and not self.transport.is_closing() else None
+        if known is None:
+            self._packet = b"" if self._in_message else data
+            super().data_received(data)
+            self._packet = b""
+        else:
+            head, body = known
+            self.cycle = LaneCycle(head.address, keep_alive=True)
+            self._run(self._answer(self.cycle, head, body))
 
     def on_message_begin(self) -> None:
         """Begin to count. What ASGI needs besides is made when it is known that the call goes there."""
@@ -123,7 +125,7 @@ class LaneProtocol(HttpProtocol):
             super().on_headers_complete()
             return
         self._got_on = True
-        self.cycle = LaneCycle(address, self.headers, self.parser.should_keep_alive())
+        self.cycle = LaneCycle(address, self.parser.should_keep_alive())
 
     def on_body(self, body: bytes) -> None:
         """Keep what came of the body."""
@@ -135,12 +137,22 @@ class LaneProtocol(HttpProtocol):
 
     def on_message_complete(self) -> None:
         """Begin to answer."""
-        if type(self.cycle) is not LaneCycle:
+        cycle = self.cycle
+        if type(cycle) is not LaneCycle:
             super().on_message_complete()
             return
         self._in_message = False
-        if not self.cycle.response_complete:
-            self._run(self.cycle, self._answer(self.cycle))
+        if cycle.response_complete:
+            return
+        try:
+            admission = self._lane.door.admit("POST", self.headers)
+        except Exception as error:  # noqa: BLE001  what was not foreseen is logged, and answered too
+            self._send(cycle, failed(error))
+            return
+        head = Head(cycle.address, admission, len(cycle.body))
+        if cycle.keep_alive and len(admission.headers) == len(self.headers):
+            self._lane.heads.remember(self._packet, head)
+        self._run(self._answer(cycle, head, cycle.body))
 
     def _leave_to_asgi(self) -> None:
         read = self.url, self.headers, self.expect_100_continue
@@ -152,8 +164,7 @@ class LaneProtocol(HttpProtocol):
         """Return what a plain call names; None for anything that is not one."""
         if self.cycle is not None and not self.cycle.response_complete:
             return None
-        address = self._lane.address(self.url)
-        if address is None or self.root_path or self.expect_100_continue or self.limit_concurrency is not None:
+        if self.root_path or self.expect_100_continue or self.limit_concurrency is not None:
             return None
         parser = self.parser
         if parser.get_method() != b"POST" or parser.should_upgrade() or parser.get_http_version() != "1.1":
@@ -161,41 +172,37 @@ class LaneProtocol(HttpProtocol):
         headers = dict(self.headers)
         length = headers.get(b"content-length", b"")
         is_small = length.isdigit() and int(length) <= self._lane.most_body_bytes
-        return address if is_small and b"transfer-encoding" not in headers else None
+        if not is_small or b"transfer-encoding" in headers or not _PLAIN.fullmatch(self.url):
+            return None
+        return address_of(self.url.decode())
 
-    async def _answer(self, cycle: LaneCycle) -> None:
+    async def _answer(self, cycle: LaneCycle, head: Head, body: bytes) -> None:
         door = self._lane.door
-        try:
-            begun = await door.begin(cycle.address, "POST", cycle.headers, cycle.body)
-        finally:
-            self.tasks.discard(cycle.task)
+        begun = await door.begin(head.address, head.admission, body)
         if isinstance(begun, Response):
             self._send(cycle, begun)
         else:  # nothing of the call stays in memory until it is in the log, but its answer
             begun.pending.kept.add_done_callback(lambda _: self._send(cycle, door.finish(begun)))
 
     async def _send_later(self, cycle: LaneCycle, response: Response) -> None:
-        try:
-            await self.flow.drain()
-        finally:
-            self.tasks.discard(cycle.task)
+        await self.flow.drain()
         self._send(cycle, response)
 
-    def _run(self, cycle: LaneCycle, work: Coroutine[None, None, None]) -> None:
-        cycle.task = self.loop.create_task(work)
-        self.tasks.add(cycle.task)
+    def _run(self, work: eager.Work) -> None:
+        """Run in the next phase of the loop's turn, when all that has come is read: one kind of work at a time."""
+        self.loop.call_soon(eager.run, work, self.loop, self.tasks)
 
     def _send(self, cycle: LaneCycle, response: Response) -> None:
         if cycle.disconnected or self.transport.is_closing():
             return
         if self.flow.write_paused:
-            self._run(cycle, self._send_later(cycle, response))
+            self._run(self._send_later(cycle, response))
             return
-        head = self._lane.head(response, self.server_state.default_headers)
+        lines = self._lane.lines(response, self.server_state.default_headers)
         cycle.response_complete = True
         if cycle.keep_alive:
-            self.transport.write(b"".join((head, b"\r\n", response.body)))
+            self.transport.write(b"".join((lines, b"\r\n", response.body)))
         else:
-            self.transport.write(b"".join((head, b"connection: close\r\n\r\n", response.body)))
+            self.transport.write(b"".join((lines, b"connection: close\r\n\r\n", response.body)))
             self.transport.close()
         self.on_response_complete()

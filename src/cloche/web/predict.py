@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from cloche.errors import BodyTooLarge, ClocheError, InvalidHeader, MethodNotAllowed, SchemaMismatch
+from cloche.errors import (
+    BodyTooLarge,
+    ClocheError,
+    InvalidHeader,
+    MethodNotAllowed,
+    SchemaMismatch,
+    UnsupportedEncoding,
+)
 from cloche.gateway import Gateway, Pending, Reply
+from cloche.gateway.choose import NO_ATTRIBUTES
 from cloche.schema import peek
 from cloche.values import Request
 from cloche.web.access import Access
@@ -23,7 +31,6 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_SUBJECT = 256
-_UNFORESEEN = "a call failed in a way that was not foreseen"
 _JSON: Header = (b"content-type", b"application/json")
 _BELOW_ONE = [b"%.3f" % (us / 1000) for us in range(1000)]
 """Microseconds -> milliseconds. Writing floats costs more than all the rest of the headers."""
@@ -45,7 +52,15 @@ class Address(NamedTuple):
 
 Headers = dict[bytes, bytes]
 
-Read = Callable[[Headers], Awaitable[bytes]]
+
+class Admission(msgspec.Struct, frozen=True, eq=False):
+    """What the head of a call says."""
+
+    headers: Headers
+    caller: str
+    """The name of the token that was used."""
+    subject: str | None
+    deadline_ms: int | None
 
 
 class Response(msgspec.Struct, frozen=True, eq=False):
@@ -88,66 +103,60 @@ class PredictDoor:
 
     async def __call__(self, address: Address, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI request."""
-
-        async def read(headers: Headers) -> bytes:
-            return await self._read_body(headers, receive)
-
         try:
-            response = await self._answer(address, scope["method"], scope["headers"], read)
+            admission = self.admit(scope["method"], scope["headers"])
+            body = await self._read_body(admission.headers, receive)
         except Disconnected:
             return
+        except Exception as error:  # noqa: BLE001  what was not foreseen is logged, and answered too
+            response = failed(error)
+        else:
+            response = await self._answer(address, admission, body)
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": response.body})
 
-    async def _answer(self, address: Address, method: str, given: Sequence[Header], read: Read) -> Response:
-        begun = await self.begin(address, method, given, read)
+    async def _answer(self, address: Address, admission: Admission, body: bytes) -> Response:
+        begun = await self.begin(address, admission, body)
         if isinstance(begun, Response):
             return begun
         await asyncio.wait([begun.pending.kept])
         return self.finish(begun)
 
-    async def begin(
-        self, address: Address, method: str, given: Sequence[Header], body: bytes | Read
-    ) -> Begun | Response:
-        """Take one call as far as to its answer, whichever way it came in.
-
-        Args:
-            address: what its path names.
-            method: of HTTP.
-            given: its headers, the names in lower case.
-            body: its body, or what reads it once the headers have let the caller in.
+    def admit(self, method: str, given: Sequence[Header]) -> Admission:
+        """Read the head of a call: its method, and its headers with their names in lower case.
 
         Raises:
-            Disconnected: by what reads the body.
+            CallError: it may not come in, or can't be understood.
         """
+        headers = read_headers(given, self._gateway.loaded.headers)
+        caller = self._access.check(headers)
+        if method != "POST":
+            raise MethodNotAllowed(allow="POST")
+        if b"content-encoding" in headers:
+            _check_encoding(headers[b"content-encoding"])
+        subject = _subject(headers[b"cloche-subject"]) if b"cloche-subject" in headers else None
+        deadline_ms = _deadline(headers[b"cloche-deadline-ms"]) if b"cloche-deadline-ms" in headers else None
+        return Admission(headers, caller, subject, deadline_ms)
+
+    async def begin(self, address: Address, admission: Admission, body: bytes) -> Begun | Response:
+        """Take one call as far as to its answer, whichever way it came in."""
         try:
-            headers = read_headers(given)
-            caller = self._access.check(headers)
-            if method != "POST":
-                raise MethodNotAllowed(allow="POST")
-            subject = _subject(headers[b"cloche-subject"]) if b"cloche-subject" in headers else None
-            deadline_ms = _deadline(headers[b"cloche-deadline-ms"]) if b"cloche-deadline-ms" in headers else None
-            sent = body if isinstance(body, bytes) else await body(headers)
-            model, version = (address.model, address.version) if address.model else _named_in(sent)
-            pending = await self._gateway.begin(Request(model, sent, version, subject, deadline_ms, caller))
-        except ClocheError as error:
-            return _response(*problem(error))
-        except Disconnected:
-            raise
-        except Exception:  # an unforeseen failure is answered, too, and shows nothing of the server
-            logger.exception(_UNFORESEEN)
-            return _response(*unforeseen())
+            model, version = (address.model, address.version) if address.model else _named_in(body)
+            wanted = self._gateway.loaded.headers
+            attributes = _attributes(admission.headers, wanted) if wanted else NO_ATTRIBUTES
+            pending = await self._gateway.begin(
+                Request(model, body, version, admission.subject, admission.deadline_ms, admission.caller, attributes)
+            )
+        except Exception as error:  # noqa: BLE001
+            return failed(error)
         return Begun(pending, _encode(pending.answer))
 
     def finish(self, begun: Begun) -> Response:
         """Return the response of a call whose record is kept, or could not be."""
         try:
             reply = self._gateway.finish(begun.pending)
-        except ClocheError as error:
-            return _response(*problem(error))
-        except Exception:
-            logger.exception(_UNFORESEEN)
-            return _response(*unforeseen())
+        except Exception as error:  # noqa: BLE001
+            return failed(error)
         return _response(200, [_JSON, (b"server-timing", _server_timing(reply))], begun.body)
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes:
@@ -170,8 +179,12 @@ class PredictDoor:
                 return b"".join(parts)
 
 
-def read_headers(given: Sequence[Header]) -> Headers:
+def read_headers(given: Sequence[Header], wanted: Collection[str] = ()) -> Headers:
     """Return the headers by their names.
+
+    Args:
+        given: with their names in lower case.
+        wanted: the names, in lower case, of those that models look at.
 
     Raises:
         InvalidHeader: one that we act on is there twice, so that nobody can tell which one counts.
@@ -179,10 +192,18 @@ def read_headers(given: Sequence[Header]) -> Headers:
     headers: Headers = dict(given)
     if len(headers) != len(given):
         names = [name for name, _ in given]
-        for name in _ONCE:
+        for name in (*_ONCE, *(each.encode() for each in wanted)):
             if names.count(name) > 1:
                 raise InvalidHeader(header=name.decode().title(), reason="it is there more than once")
     return headers
+
+
+def failed(error: Exception) -> Response:
+    """Return the response to a call that failed. What was not foreseen shows nothing of the server."""
+    if isinstance(error, ClocheError):
+        return _response(*problem(error))
+    logger.error("a call failed in a way that was not foreseen", exc_info=error)
+    return _response(*unforeseen())
 
 
 def _response(status: int, headers: list[Header], body: bytes) -> Response:
@@ -200,13 +221,20 @@ def _named_in(body: bytes) -> tuple[str, str | None]:
 
 
 def _subject(value: bytes) -> str:
-    try:
-        subject = value.decode("utf-8")
-    except UnicodeDecodeError:
-        raise InvalidHeader(header="Cloche-Subject", reason="it is not UTF-8") from None
-    if not 1 <= len(subject) <= MAX_SUBJECT:
+    subject = _text("Cloche-Subject", value)
+    if not subject:
         raise InvalidHeader(header="Cloche-Subject", reason=f"it must have 1 to {MAX_SUBJECT} characters")
     return subject
+
+
+def _text(header: str, value: bytes) -> str:
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidHeader(header=header, reason="it is not UTF-8") from None
+    if len(text) > MAX_SUBJECT:
+        raise InvalidHeader(header=header, reason=f"it must have 1 to {MAX_SUBJECT} characters")
+    return text
 
 
 def _deadline(value: bytes) -> int:
@@ -214,6 +242,17 @@ def _deadline(value: bytes) -> int:
         reason = "it must be a whole number of milliseconds above 0"
         raise InvalidHeader(header="Cloche-Deadline-Ms", reason=reason)
     return int(value)
+
+
+def _check_encoding(value: bytes) -> None:
+    if value.strip().lower() not in (b"", b"identity"):
+        raise UnsupportedEncoding(encoding=value.decode("latin-1")[:64])
+
+
+def _attributes(headers: Headers, wanted: Collection[str]) -> dict[str, str]:
+    """Return the headers that some model declares as attributes."""
+    found = {name: headers[name.encode()] for name in wanted if name.encode() in headers}
+    return {name: _text(name.title(), value) for name, value in found.items()}
 
 
 def _server_timing(reply: Reply) -> bytes:

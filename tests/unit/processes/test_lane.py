@@ -22,6 +22,7 @@ from cloche.gateway import Gateway
 from cloche.gateway.choose import Loaded, LoadedModel, LoadedVersion
 from cloche.gateway.clock import Clock
 from cloche.processes import lane
+from cloche.processes.heads import Head, Heads
 from cloche.processes.http import HttpProtocol, HttpServer, http_server
 from cloche.registry.bundle import Environment, Manifest, Provenance
 from cloche.schema import compile_schema
@@ -29,6 +30,7 @@ from cloche.settings import Limits, Server, Settings
 from cloche.values import Ask, Prediction
 from cloche.web.app import gateway_app
 from cloche.web.health import HealthState
+from cloche.web.predict import Address
 
 SCHEMA = {"type": "object", "properties": {"age": {"type": "number"}, "wait": {"type": "number"}}, "required": ["age"]}
 
@@ -87,21 +89,23 @@ def gateway() -> Gateway:
 class Served:
     port: int
     server: HttpServer
-    lanes: list[str]
+    lanes: list[Address]
+    heads: Heads
 
 
 @asynccontextmanager
 async def served(fast: bool, **limits: Any) -> AsyncIterator[Served]:
     settings = Settings(server=Server(fast_lane=fast), limits=Limits(**limits), token="rosebud")
     app = gateway_app(gateway(), Healthy(), CollectorRegistry(), settings)
-    taken: list[str] = []
+    taken: list[Address] = []
+    shared = lane.Lane(app.door)
 
     class Watched(lane.LaneProtocol):
-        async def _answer(self, cycle: lane.LaneCycle) -> None:
-            taken.append(self.url.decode())
-            await super()._answer(cycle)
+        async def _answer(self, cycle: lane.LaneCycle, head: Head, body: bytes) -> None:
+            taken.append(head.address)
+            await super()._answer(cycle, head, body)
 
-    made: Any = partial(Watched, lane.Lane(app.door)) if fast else HttpProtocol
+    made: Any = partial(Watched, shared) if fast else HttpProtocol
     server = http_server(app, settings, made)
     listening = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, start_serving=False)
     (sock,) = [each.dup() for each in listening.sockets]
@@ -109,7 +113,7 @@ async def served(fast: bool, **limits: Any) -> AsyncIterator[Served]:
     serving = asyncio.create_task(server.serve(sockets=[sock]))
     while not server.started:
         await asyncio.sleep(0.001)
-    yield Served(sock.getsockname()[1], server, taken)
+    yield Served(sock.getsockname()[1], server, taken, shared.heads)
     server.should_exit = True
     await serving
 
@@ -240,11 +244,42 @@ async def test_the_largest_body_is_the_same_in_the_lane() -> None:
         assert len(fast.lanes) == 1
 
 
-async def test_long_addresses_are_not_remembered() -> None:
-    shared = lane.Lane(gateway_app(gateway(), Healthy(), CollectorRegistry(), Settings()).door)
-    for url in (b"/models/toy/predict", b"/models/%s/predict" % (b"a" * 10_000)):
-        assert shared.address(url) is not None
-    assert list(shared._addresses) == [b"/models/toy/predict"]
+CALL = post(row())
+
+
+@pytest.mark.parametrize(
+    "packets",
+    [
+        [CALL[:20], CALL[20:]],
+        [CALL[:-3], CALL[-3:] + CALL],
+        [CALL[:-3], CALL[-3:]],
+        [CALL + CALL],
+        [post(row(), "/models/toy/predict", "Connection: close")],
+        [post(row(), "/models/toy/predict", "Cloche-Deadline-Ms: soon")],
+        [CALL.replace(b"rosebud", b"another")],
+        [post(row(), "/models/toy/predict", "X-A: 1", "X-A: 2")],
+    ],
+)
+async def test_a_head_is_remembered_only_from_a_packet_that_is_one_plain_call(packets: list[bytes]) -> None:
+    async with served(fast=True) as fast:
+        reader, writer = await asyncio.open_connection("127.0.0.1", fast.port)
+        for number, packet in enumerate(packets):
+            writer.write(packet)
+            await writer.drain()
+            await asyncio.sleep(0.02 * (number + 1 < len(packets)))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 ")
+        writer.close()
+        assert not fast.heads._known
+
+
+async def test_a_known_head_is_answered_like_an_unknown_one() -> None:
+    async with served(fast=True) as fast:
+        for _ in range(2):
+            heard = await converse(fast.port, [CALL, post(row(age=5)), post(b"{".ljust(len(row()))), CALL])
+            assert re.findall(rb"HTTP/1.1 (\d+)", heard) == [b"200", b"200", b"400", b"200"]
+            assert re.findall(rb'"output":(\d+)', heard) == [b"8", b"10", b"8"]
+        (head,) = fast.heads._known
+        assert CALL.startswith(head)
 
 
 async def test_a_caller_who_leaves_leaves_nothing_behind() -> None:
