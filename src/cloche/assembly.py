@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cloche.drivers import open_objects
 from cloche.gateway import Gateway
 from cloche.gateway.follow import Follower
+from cloche.gateway.history import History
+from cloche.gateway.versions import Versions
 from cloche.home import Home
+from cloche.insight.controller import Controller
+from cloche.insight.preflight import Preflight
+from cloche.insight.shadow import ShadowWatch
 from cloche.log.ship import Shipper
 from cloche.log.spool import Spool, open_spool
 from cloche.registry.catalog import Registry
+from cloche.registry.standing import read_standing, write_standing
+from cloche.registry.timeline import Timeline
 from cloche.runtimes.load import RuntimeOptions
 from cloche.runtimes.remote import Workers
 from cloche.settings import Settings
@@ -53,7 +61,8 @@ class GatewayParts:
     spool: Spool
 
     async def close(self) -> None:
-        """Let go of the versions, then keep the last records."""
+        """Let go of the shadows and of the versions, then keep the last records."""
+        await self.gateway.shadows.close()
         await self.follower.close()
         await self.spool.close()
 
@@ -61,8 +70,12 @@ class GatewayParts:
 def open_gateway(home: Home, settings: Settings, workers: Workers) -> GatewayParts:
     """Put a gateway together; call it inside the event loop that will serve it."""
     spool = open_spool(home.spool, settings.log)
-    gateway = Gateway(spool)
-    follower = Follower(gateway, open_registry(home), workers, _runtime_options(home, settings), settings.limits)
+    registry = open_registry(home)
+    timeline = Timeline()
+    versions = Versions(registry, workers, _runtime_options(home, settings), settings.limits)
+    gateway = Gateway(spool, history=History(registry, versions, timeline, settings.limits))
+    tell = partial(write_standing, home.run)
+    follower = Follower(gateway, registry, versions, timeline, settings.limits.deadline_ms, tell)
     return GatewayParts(gateway, follower, spool)
 
 
@@ -72,9 +85,12 @@ class KeeperParts:
 
     shipper: Shipper
     sink: SqliteSink
+    controller: Controller
+    registry: Registry
+    shadows: ShadowWatch
 
 
-def open_keeper(home: Home) -> KeeperParts:
+def open_keeper(home: Home, settings: Settings) -> KeeperParts:
     """Put a keeper together.
 
     Raises:
@@ -83,7 +99,11 @@ def open_keeper(home: Home) -> KeeperParts:
     from cloche.drivers.sqlite import SqliteSink
 
     sink = SqliteSink(home.log)
-    return KeeperParts(Shipper(home.spool, sink), sink)
+    registry = open_registry(home)
+    preflight = Preflight(registry, home.run, settings.workers.load_ms)
+    controller = Controller(registry, open_log(home), preflight, settings.limits.deadline_ms)
+    shadows = ShadowWatch(registry, open_log(home), partial(read_standing, home.run), settings.limits.deadline_ms)
+    return KeeperParts(Shipper(home.spool, sink), sink, controller, registry, shadows)
 
 
 def _runtime_options(home: Home, settings: Settings) -> RuntimeOptions:

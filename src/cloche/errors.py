@@ -2,22 +2,25 @@
 
     ClocheError
     ├── CallError        a caller's mistake: nothing was asked of the model
-    │   ├── InvalidJson · NestedTooDeep · BodyTooLarge · InvalidHeader · InvalidHttp · HeadTooLarge
-    │   ├── UnknownModel · UnknownVersion
+    │   ├── InvalidJson · NestedTooDeep · BodyTooLarge · UnsupportedEncoding
+    │   ├── InvalidHeader · InvalidParameter · InvalidHttp · HeadTooLarge
+    │   ├── UnknownModel · UnknownVersion · PilotOnly · NotLiveThen
     │   ├── UnknownPath · MethodNotAllowed · UnknownHost
     │   ├── SchemaMismatch
     │   └── Unauthorized · Forbidden
     ├── ServingError     a well-formed call that could not be answered: it is recorded
     │   ├── ModelFailed · InvalidOutput
+    │   ├── VersionLoading · VersionUnavailable
     │   ├── ModelLoading · WorkerCrashed · WorkerUnavailable · Overloaded · DeadlineExceeded
     │   └── LogUnavailable
     ├── PublishError     a version that can't be published as it is
-    │   ├── InvalidName · InvalidVersion · InvalidExamples · InvalidSchema · NotPublishable
+    │   ├── InvalidName · InvalidVersion · InvalidExamples · InvalidSchema · NotPublishable · FileUnusable
     │   ├── DoesNotLoad · GoldenMismatch
     │   └── VersionExists
     ├── RegistryError    what is stored is not what was wanted
     │   ├── VersionNotFound · ModelNotFound · ReleaseNotFound · InvalidRouting
-    │   ├── BundleCorrupt · BlobCorrupt · NewerFormat · ReleaseTaken
+    │   ├── BundleCorrupt · BlobCorrupt · NewerFormat · ReleaseTaken · StoreUnavailable
+    │   ├── InvalidGoal · ModelHeld · IncompatibleSchema · NothingToUndo · NoRollout · RolloutUnderWay
     ├── LogError         the inference log
     │   ├── InferenceNotFound · LogInUse · LogCorrupt · SinkUnavailable
     └── SetupError       this machine, this folder, these settings
@@ -82,6 +85,14 @@ class InvalidHeader(CallError):
     """The header {header} is not valid: {reason}."""
 
 
+class InvalidParameter(CallError):
+    """The parameter {parameter} in the address is not valid: {reason}."""
+
+
+class UnsupportedEncoding(CallError):
+    """The body is compressed ({encoding}), and is read as it comes. Send it without Content-Encoding."""
+
+
 class InvalidHttp(CallError):
     """This is not a request as HTTP/1.1 has it. Check its method, its headers and its length."""
 
@@ -98,6 +109,10 @@ class UnknownVersion(CallError):
     """The model {model} has no version {version} that is live here. GET /models/{model} lists those that are."""
 
 
+class NotLiveThen(CallError):
+    """The model {model} was not live at {as_of}. `cloche rollout history {model}` tells since when it is."""
+
+
 class SchemaMismatch(CallError):
     """The input does not fit the schema of {model} {version}."""
 
@@ -106,6 +121,10 @@ class SchemaMismatch(CallError):
         """One entry per fault: `pointer` (JSON pointer into the body), `code`, `message`."""
         faults: list[dict[str, str]] = self.details["faults"]
         return faults
+
+
+class PilotOnly(CallError):
+    """{model} {version} is in a pilot that this caller and this subject are not part of. Leave the version out."""
 
 
 class UnknownPath(CallError):
@@ -153,6 +172,18 @@ class ModelLoading(ServingError):
     """{model} is live and still being loaded here. GET /ready says what it waits for."""
 
     retry_after_s = 2
+
+
+class VersionLoading(ServingError):
+    """{model} {version} is not active. It is started for calls that name it, which takes a moment: ask again."""
+
+    retry_after_s = 2
+
+
+class VersionUnavailable(ServingError):
+    """{model} {version} is not active, and can't be started here now. The server's log says why."""
+
+    retry_after_s = 15
 
 
 class WorkerCrashed(ServingError):
@@ -207,6 +238,10 @@ class NotPublishable(PublishError):
     """Cloche can't publish a {kind}: {reason}."""
 
 
+class FileUnusable(PublishError):
+    """{place} can't be used: {reason}. See to that, and publish again: what is published already stays as it is."""
+
+
 class DoesNotLoad(PublishError):
     """The model does not work in a fresh worker process.
 
@@ -259,6 +294,43 @@ class InvalidRouting(RegistryError):
 
 class ReleaseTaken(RegistryError):
     """Somebody else wrote release {number} at the same moment. Look at it, and run the command again."""
+
+
+class StoreUnavailable(RegistryError):
+    """The registry's store can't be used now: {reason}. See to that, and try again."""
+
+
+class InvalidGoal(RegistryError):
+    """{where}: {key}: {reason}"""
+
+
+class ModelHeld(RegistryError):
+    """{models} held: this would bring back what was withdrawn, so nothing was applied.
+
+    {report}
+    """
+
+
+class IncompatibleSchema(RegistryError):
+    """{report}
+
+    Say --accept-incompatible if the callers of it know.
+    """
+
+
+class NothingToUndo(RegistryError):
+    """{model} has been as it is since its first release, {number}, so there is nothing to go back to."""
+
+
+class NoRollout(RegistryError):
+    """No rollout of {model} is under way. Start one: cloche rollout start {model} --to VERSION"""
+
+
+class RolloutUnderWay(RegistryError):
+    """A rollout of {model} to {to} is under way.
+
+    See how it is doing: cloche rollout status {model}. To end it: cloche rollout promote {model}, or abort {model}.
+    """
 
 
 class LogError(ClocheError):

@@ -26,7 +26,10 @@ def check_key(key: str) -> str:
 
 
 class ObjectStore(Protocol):
-    """A flat map from keys (`a/b/c`) to bytes. Nothing else is assumed of a store."""
+    """A flat map from keys (`a/b/c`) to bytes. Nothing else is assumed of a store.
+
+    Every method raises StoreUnavailable (OSError, where it is a folder of this host) when the store can't be used.
+    """
 
     async def get(self, key: str) -> bytes | None:
         """Return the object, or None where there is none."""
@@ -53,7 +56,7 @@ class Journal(Protocol):
         """Return a future that is done once the record is kept as the journal's mode promises.
 
         Raises:
-            LogUnavailable: it could not be; the caller gets no answer.
+            LogUnavailable: at once or from the future: it could not be; the caller gets no answer.
         """
         ...
 
@@ -102,6 +105,8 @@ class Filter(msgspec.Struct, frozen=True):
     until_us: int | None = None
     failed: bool = False
     """Only those with a traceback of the model."""
+    shadowed: bool = False
+    """Only shadows, and the inferences that they were asked beside."""
 
 
 class LogReader(Protocol):

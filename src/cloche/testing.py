@@ -104,17 +104,21 @@ class LogContract:
     async def test_every_filter_finds_what_it_names_and_nothing_else(self, tmp_path: Path) -> None:
         plain, other = make_record(10), make_record(20, model="other", version="2.0.0")
         failed = make_record(30, Personal(subject="ann", failure="Traceback"), outcome="model_failed")
-        await self._keep(tmp_path, [plain, other, failed])
+        shadow = make_record(20, model="third", kind="shadow", shadows=other.id, version="3.0.0")
+        await self._keep(tmp_path, [plain, other, failed, shadow])
         expected = {
-            Filter(): [failed, other, plain],
+            Filter(): [failed, shadow, other, plain],
             Filter(model="toy"): [failed, plain],
+            Filter(shadowed=True): [shadow, other],
+            Filter(shadowed=True, version="2.0.0"): [other],
+            Filter(shadowed=True, model="toy"): [],
             Filter(version="2.0.0"): [other],
             Filter(model="toy", version="2.0.0"): [],
             Filter(subject="ann"): [failed],
             Filter(subject="subject-10", model="toy"): [plain],
             Filter(outcome="model_failed"): [failed],
             Filter(failed=True): [failed],
-            Filter(since_us=other.time_us): [failed, other],
+            Filter(since_us=other.time_us): [failed, shadow, other],
             Filter(until_us=other.time_us): [plain],
             Filter(model="toy", since_us=plain.time_us, until_us=failed.time_us): [plain],
             Filter(subject="' or 1=1 --"): [],

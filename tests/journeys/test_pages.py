@@ -23,6 +23,7 @@ from serving import Answer, Caller, Server, cli, publish
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
 DOORS = ("/predict", "/models/{model}/predict", "/models/{model}/versions/{version}/predict")
+WRITES = ("/apply", "/models/{model}/undo")
 OPEN = {"/", "/live", "/ready", "/docs/docs.css", "/docs/docs.js"}
 """What answers without a token: health, and pages that say nothing of the models."""
 
@@ -38,11 +39,11 @@ def mounted(app: object) -> list[str]:
 
 
 GATEWAY = [*mounted(gateway_app(Gateway(None), None, CollectorRegistry(), Settings())), *DOORS]
-KEEPER = mounted(keeper_app(SimpleNamespace(), Settings()))
+KEEPER = mounted(keeper_app(SimpleNamespace(), SimpleNamespace(), Settings()))
 
 
 def filled(path: str) -> str:
-    return path.replace("{model}", "area").replace("{version}", "1.0.0")
+    return path.replace("{model}", "area").replace("{version}", "1.0.0").replace("{number:int}", "1")
 
 
 def publish_all(home: Path) -> None:
@@ -88,7 +89,9 @@ def test_every_address_answers_every_method_with_a_status_that_has_a_name(plain:
                 check_problem(answer, 400, "invalid_http")
             elif path in DOORS and method == "POST":
                 check_problem(answer, 400, "invalid_json")
-            elif path in DOORS or method not in ("GET", "HEAD"):
+            elif path in WRITES and method == "POST":
+                check_problem(answer, 400, "invalid_header")
+            elif path in (*DOORS, *WRITES) or method not in ("GET", "HEAD"):
                 check_problem(answer, 405, "method_not_allowed")
                 assert set(answer.headers["allow"].split(", ")) <= {"GET", "HEAD", "POST"}
             else:
@@ -140,7 +143,7 @@ def test_with_the_token_all_is_as_it_is_without_one(secured: Server) -> None:
     answer = secured.predict("area", ROW, **headers)
     assert (answer.status, answer.json["output"]) == (200, 10)
     for port, paths in ((secured.port, GATEWAY), (secured.control_port, KEEPER)):
-        for path in set(paths) - set(DOORS):
+        for path in set(paths) - {*DOORS, *WRITES}:
             assert ask(port, "GET", filled(path), **headers).status in (200, 307)
     (line,) = cli(secured.home, "log", "query", "--json").splitlines()
     assert '"caller":"token"' in line.replace(" ", "")

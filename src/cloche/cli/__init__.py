@@ -1,7 +1,8 @@
 """The command line: noun, verb. A command translates, prints, and knows exit codes; what it does is done elsewhere.
 
 Exit status: 0 done, 1 it could not be done (one sentence on standard error says why, and what to type next), 2 the
-command was not understood.
+command was not understood. `cloche apply` has two more: 2 with `--plan --exit-code` where something would change, and 3
+where a model is held.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ COMMANDS = {
     "serve": Entry("cloche.cli.serve:serve", "Serve what is live, until Ctrl-C."),
     "models": Entry("cloche.cli.models:models", "Publish models, look at them, and say which version is live."),
     "predict": Entry("cloche.cli.predict:predict", "Ask a model of the running server."),
+    "apply": Entry("cloche.cli.apply:apply", "Make live what models.toml wants."),
+    "release": Entry("cloche.cli.release:release", "Look at what was live, and when; write it into models.toml."),
+    "rollout": Entry("cloche.cli.rollout:rollout", "Bring versions in step by step, and take them back."),
+    "shadow": Entry("cloche.cli.shadow:shadow", "Compare a version that is asked too with the one that answers."),
     "log": Entry("cloche.cli.log:log", "Look into the inference log."),
     "doctor": Entry("cloche.cli.doctor:doctor", "Say what holds on this machine, and which settings are in force."),
     "demo": Entry("cloche.cli.demo:demo", "Publish real models of flight delays, serve them, and send real calls."),
@@ -40,6 +45,7 @@ def cli(context: click.Context, home: str | None) -> None:
     from cloche.cli.place import find_place
 
     context.obj = find_place(home)
+    context.obj.warn_of_variables()
 
 
 def main() -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from cloche.errors import ClocheError, InferenceNotFound, ModelNotFound, ServerNotFound, VersionNotFound
 from cloche.home import MARKS, Home, find_home
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from cloche.ports import LogReader
     from cloche.registry.catalog import Registry
     from cloche.settings import Settings
+
+_USUAL = frozenset({"CLOCHE_HOME", "CLOCHE_TOKEN"})
+"""Known without asking the settings, which take a while to import."""
 
 _LOOKED_IN_THE_HOME = (InferenceNotFound, ModelNotFound, ServerNotFound, VersionNotFound)
 
@@ -28,6 +33,14 @@ class Place:
     """How it was found, in words: `found …`."""
     chosen: bool = False
     """Whether it was named, and not looked for."""
+
+    def warn_of_variables(self) -> None:
+        """Say which variables look like settings and are none."""
+        if any(name.startswith("CLOCHE_") and name not in _USUAL for name in os.environ):
+            from cloche.cli.variables import unknown_variables
+
+            for sentence in unknown_variables(self.home.settings_file, os.environ):
+                click.echo(sentence, err=True)
 
     def settings(self, flags: Mapping[str, object] | None = None) -> Settings:
         """Return the settings in force, with `flags` (`server.port`) over all else.

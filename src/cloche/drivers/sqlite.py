@@ -18,7 +18,7 @@ import msgspec
 
 from cloche.errors import LogCorrupt, LogInUse, NewerFormat, SinkUnavailable
 from cloche.ports import Filter, Position
-from cloche.values import Personal, Record, Timings
+from cloche.values import Exposure, Personal, Record, Timings
 
 DATABASE_FORMAT = 1
 
@@ -27,11 +27,16 @@ _SQL: dict[str, str] = dict(
         r"-- title: (\w+)\n(.*?)(?=\n-- title:|\Z)", files(__package__).joinpath("sqlite.sql").read_text("utf-8"), re.S
     )
 )
+_ADDED = frozenset(title.removeprefix("column_") for title in _SQL if title.startswith("column_"))
+"""Columns that files made by an earlier Cloche lack, until a keeper of this one opens them."""
+
 _BUSY_MS = 10_000
 _PAGE = 200
 _MOST = 10_000
-_timings_text = msgspec.json.Encoder().encode
+_json = msgspec.json.Encoder().encode
 _timings = msgspec.json.Decoder(Timings).decode
+_labels = msgspec.json.Decoder(dict[str, str]).decode
+_exposure = msgspec.json.Decoder(Exposure).decode
 _personal = msgspec.msgpack.Decoder(Personal).decode
 _T = TypeVar("_T")
 
@@ -106,9 +111,7 @@ class SqliteReader:
 
     async def get(self, inference: bytes) -> Record | None:
         """Return the record, or None where there is none."""
-        query = f"{_SQL['records']} {_SQL['of_all']} where i.id = ?"
-        found = await asyncio.to_thread(self._read, lambda it: it.execute(query, (inference,)).fetchone(), None)
-        return _record(found) if found else None
+        return await asyncio.to_thread(self._read, lambda it: _get(it, inference), None)
 
     async def scan(self, wanted: Filter) -> AsyncIterator[Record]:
         """Yield all records, oldest first, as they stood when the scan began."""
@@ -117,9 +120,9 @@ class SqliteReader:
             return
         try:
             conditions, values = _where(wanted)
-            query = f"{_SQL['records']} {_source(wanted)} {conditions} order by i.time_us, i.id"
             with _translated(self._path):
-                cursor = await asyncio.to_thread(connection.execute, query, values)
+                query = f"{_SQL['records']} {_source(wanted)} {conditions} order by i.time_us, i.id"
+                cursor = await asyncio.to_thread(connection.execute, _as_made(connection, query), values)
                 while page := await asyncio.to_thread(cursor.fetchmany, _PAGE):
                     for row in page:
                         yield _record(row)
@@ -130,7 +133,7 @@ class SqliteReader:
         """Return how many there are."""
         conditions, values = _where(wanted)
         query = f"select count(*) {_source(wanted)} {conditions}"
-        return await asyncio.to_thread(self._read, lambda it: int(it.execute(query, values).fetchone()[0]), 0)
+        return await asyncio.to_thread(self._read, lambda it: _count(it, query, values), 0)
 
     async def positions(self) -> dict[str, Position]:
         """Return the position reached in each spool."""
@@ -170,8 +173,12 @@ def _open_for_writing(path: Path) -> sqlite3.Connection:
         connection.execute("pragma synchronous = full")
         connection.execute("pragma journal_size_limit = 67108864")
         with _transaction(connection):
-            for title in [title for title in _SQL if title.startswith(("create_", "index_"))]:
-                connection.execute(_SQL[title])
+            for statement in _titled("create_"):
+                connection.execute(statement)
+            for column in _ADDED - _columns(connection):
+                connection.execute(_SQL[f"column_{column}"])
+            for statement in _titled("index_"):
+                connection.execute(statement)
             connection.execute(f"pragma user_version = {DATABASE_FORMAT}")
     except BaseException:
         connection.close()
@@ -241,15 +248,25 @@ def _row(record: Record) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
     envelope = (
         *(record.id, record.format, record.time_us, record.model, record.version, record.digest, record.release),
         *(record.variant, record.reason, record.caller, record.kind, record.outcome, record.fallback),
-        *(record.answered_by, record.rows, _timings_text(record.timings).decode(), record.personal_digest),
-        *(record.many, failed),
+        *(record.answered_by, record.rows, _json(record.timings).decode(), record.personal_digest),
+        *(record.many, failed, record.release_digest or None),
+        _json(record.labels).decode() if record.labels else None,
+        _json(record.exposure).decode() if record.exposure else None,
+        record.shadows,
     )
     return envelope, (record.id, record.time_us, subject, record.personal) if record.personal else None
 
 
 def _record(row: tuple[Any, ...]) -> Record:
-    inference, version, *middle, timings, personal_digest, many, personal = row
-    fields = (version, inference, *middle, _timings(timings), personal_digest, personal or b"", bool(many))
+    inference, version, *middle, timings, personal_digest, many = row[:18]
+    release_digest, labels, exposure, shadows, personal = row[18:]
+    fields: list[Any] = [version, inference, *middle, _timings(timings), personal_digest, personal or b"", bool(many)]
+    fields += [
+        release_digest or "",
+        _labels(labels) if labels else {},
+        _exposure(exposure) if exposure else None,
+        shadows,
+    ]
     return Record(*fields)
 
 
@@ -265,6 +282,31 @@ def _faults(connection: sqlite3.Connection) -> list[str]:
     return [] if found == ["ok"] else found
 
 
+def _columns(connection: sqlite3.Connection) -> set[str]:
+    return {row[1] for row in connection.execute("pragma table_info(inference)")}
+
+
+def _titled(beginning: str) -> list[str]:
+    return [statement for title, statement in _SQL.items() if title.startswith(beginning)]
+
+
+def _as_made(connection: sqlite3.Connection, query: str) -> str:
+    """Return a query with null for what the file has no column for yet."""
+    for column in _ADDED - _columns(connection):
+        query = re.sub(rf"\b[is]\.{column}\b", "null", query)
+    return query
+
+
+def _count(connection: sqlite3.Connection, query: str, values: Sequence[str | int | bytes]) -> int:
+    return int(connection.execute(_as_made(connection, query), values).fetchone()[0])
+
+
+def _get(connection: sqlite3.Connection, inference: bytes) -> Record | None:
+    query = _as_made(connection, f"{_SQL['records']} {_SQL['of_all']} where i.id = ?")
+    found = connection.execute(query, (inference,)).fetchone()
+    return _record(found) if found else None
+
+
 def _find(connection: sqlite3.Connection, wanted: Filter, limit: int, before: bytes | None) -> list[Record]:
     conditions, values = _where(wanted)
     if before is not None:
@@ -274,7 +316,7 @@ def _find(connection: sqlite3.Connection, wanted: Filter, limit: int, before: by
         conditions += f"{' and' if conditions else 'where'} (i.time_us, i.id) < (?, ?)"
         values = (*values, last[0], before)
     query = f"{_SQL['records']} {_source(wanted)} {conditions} order by i.time_us desc, i.id desc limit ?"
-    return [_record(row) for row in connection.execute(query, (*values, limit))]
+    return [_record(row) for row in connection.execute(_as_made(connection, query), (*values, limit))]
 
 
 def _source(wanted: Filter) -> str:
@@ -291,6 +333,7 @@ def _where(wanted: Filter) -> tuple[str, tuple[str | int | bytes, ...]]:
         ("i.time_us >= ?", wanted.since_us),
         ("i.time_us < ?", wanted.until_us),
     ]
-    conditions = [condition for condition, value in asked if value is not None] + ["i.failed"] * wanted.failed
+    conditions = [condition for condition, value in asked if value is not None]
+    conditions += ["i.failed"] * wanted.failed + [_SQL["is_shadowed"]] * wanted.shadowed
     values = tuple(value for _, value in asked if value is not None)
     return ("where " if conditions else "") + " and ".join(conditions), values

@@ -7,17 +7,19 @@ import contextlib
 
 import msgspec
 
-from cloche.errors import CallError, LogUnavailable, ServingError
-from cloche.gateway.choose import Loaded, choose
+from cloche.errors import CallError, LogUnavailable, SchemaMismatch, ServingError, UnknownVersion
+from cloche.gateway.choose import Choice, Loaded, choose
 from cloche.gateway.clock import Clock, Stopwatch
 from cloche.gateway.decide import Answer, decide
 from cloche.gateway.enrich import Dossier, enrich
+from cloche.gateway.history import History
 from cloche.gateway.predict import predict
 from cloche.gateway.record import record, record_failure
-from cloche.gateway.tally import Tally
-from cloche.gateway.validate import validate
+from cloche.gateway.shadow import Shadows, is_drawn
+from cloche.gateway.tally import Labels, Tally
+from cloche.gateway.validate import Case, validate
 from cloche.ports import Journal
-from cloche.values import Request, Timings
+from cloche.values import Kind, Request, Timings
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -32,23 +34,29 @@ class Pending(msgspec.Struct, frozen=True, eq=False):
     """An answer that must not leave before `kept` is done. It holds no more of the call than is needed then."""
 
     answer: Answer
+    kind: Kind
     outcome: str
     answered_by: str | None
     """The member of the fallback chain that answered, where one did."""
+    labels: Labels
     timings: Timings
     watch: Stopwatch
     kept: asyncio.Future[None]
     """Done once the record is kept, or could not be."""
+    beside: Dossier | None = None
+    """What a shadow is to be asked, too."""
 
 
 class Gateway:
     """The only way to a prediction. Every door makes a `Request`, and translates the `Reply`."""
 
-    def __init__(self, journal: Journal, clock: Clock | None = None) -> None:
+    def __init__(self, journal: Journal, clock: Clock | None = None, history: History | None = None) -> None:
         self.loaded = Loaded()
         self.tally = Tally()
         self._journal = journal
         self._clock = clock or Clock()
+        self.shadows = Shadows(journal, self._clock)
+        self._history = history
 
     async def answer(self, request: Request) -> Reply:
         """Answer a call; what happened is in the log by then.
@@ -69,8 +77,11 @@ class Gateway:
         """
         watch = Stopwatch(self._clock.tick_ns)
         try:
-            choice = watch.lap(choose(self.loaded, request))
-            case = watch.lap(validate(choice))
+            try:
+                choice = watch.lap(choose(self.loaded, request))
+                case = watch.lap(validate(choice))
+            except (UnknownVersion, SchemaMismatch) as refusal:
+                choice, case = await self._back_in_time(request, refusal, watch)
             dossier = watch.lap(enrich(case, self._clock, watch.started_ns))
             try:
                 predicted = watch.lap(await predict(dossier, self._clock))
@@ -83,7 +94,12 @@ class Gateway:
         except CallError as error:
             self.tally.refuse(request.model if request.model in self.loaded.models else "", error.code)
             raise
-        return Pending(decision.answer, decision.outcome, predicted.answered_by, timings, watch, kept)
+        pending = Pending(
+            decision.answer, choice.kind, decision.outcome, predicted.answered_by, choice.labels, timings, watch, kept
+        )
+        if choice.model.shadow is not None and is_drawn(dossier):
+            return msgspec.structs.replace(pending, beside=dossier)
+        return pending
 
     def finish(self, pending: Pending) -> Reply:
         """Return the reply of a call whose record is kept.
@@ -95,18 +111,39 @@ class Gateway:
         failure = pending.kept.exception()
         outcome = failure.code if isinstance(failure, ServingError) else pending.outcome
         record_us = watch.since_lap_us
-        self.tally.answered(answer.model, answer.version, outcome, pending.answered_by, watch.total_s)
+        if pending.kind == "live":
+            self.tally.answered(answer.model, answer.version, outcome, pending.answered_by, watch.total_s)
+        if pending.labels:
+            self.tally.label(answer.model, pending.labels, outcome)
         if isinstance(failure, ServingError):
             failure.inference = answer.id
         if failure is not None:
             raise failure
+        if pending.beside is not None:
+            self.shadows.offer(pending.beside)
         return Reply(answer, pending.timings, record_us)
+
+    async def _back_in_time(
+        self, request: Request, refusal: UnknownVersion | SchemaMismatch, watch: Stopwatch
+    ) -> tuple[Choice, Case]:
+        """Choose once more, for a call that what is live refuses, and that may be about something else."""
+        if self._history is None:
+            raise refusal
+        watch.begin_again()
+        choice = watch.lap(await self._history.choose(self.loaded, request, refusal))
+        return choice, watch.lap(validate(choice))
 
     async def _fail(self, dossier: Dossier, error: ServingError, watch: Stopwatch) -> None:
         """Record and count a call that gets no answer; the station that gave up is timed, too."""
         watch.lap(None)
         choice = dossier.case.choice
-        self.tally.answered(choice.model.name, choice.loaded.manifest.version, error.code, None, watch.total_s)
+        if choice.kind == "live":
+            version = choice.loaded.manifest.version
+            self.tally.answered(choice.model.name, version, error.code, None, watch.total_s)
+        if choice.labels:
+            self.tally.label(choice.model.name, choice.labels, error.code)
         error.inference = dossier.ask.context.id
         with contextlib.suppress(LogUnavailable):  # the caller is told of the first failure, not of this one
             await record_failure(dossier, error, watch.timings, self._journal)
+            if is_drawn(dossier):
+                self.shadows.offer(dossier)

@@ -51,6 +51,10 @@ class Stopwatch:
         self._laps.append(self._tick_ns())
         return made
 
+    def begin_again(self) -> None:
+        """Forget the stations that are done, and not when the call arrived."""
+        del self._laps[1:]
+
     @property
     def started_ns(self) -> int:
         """When the call arrived."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from cloche.errors import InvalidOutput, ServingError, WorkerCrashed
+from cloche.errors import CallError, InvalidOutput, SchemaMismatch, ServingError, WorkerCrashed
 from cloche.gateway.decide import Decision
 from cloche.gateway.enrich import Dossier
 from cloche.log.columns import pack_call, pack_ranking, pack_text
@@ -46,13 +46,15 @@ def _packed_refusals(refusals: Mapping[int, msgspec.Raw]) -> dict[int, msgspec.R
     return {row: pack_text(bytes(said)) for row, said in refusals.items()}
 
 
-async def record_failure(dossier: Dossier, error: ServingError, timings: Timings, journal: Journal) -> None:
+async def record_failure(dossier: Dossier, error: ServingError | CallError, timings: Timings, journal: Journal) -> None:
     """Keep a call that could not be answered, with what its model's author needs to see why.
+
+    Only of a shadow can that be a mistake in the call: the version that was live took it.
 
     Raises:
         LogUnavailable: it can't be kept.
     """
-    private = error.private
+    private = error.private if isinstance(error, ServingError) else {}
     personal = Personal(
         subject=dossier.case.subject,
         input=_packed_input(dossier),
@@ -63,8 +65,11 @@ async def record_failure(dossier: Dossier, error: ServingError, timings: Timings
     await journal.append(_encode(_sealed(dossier, personal, timings, error.code, (None, None))))
 
 
-def _reason(error: ServingError) -> str | None:
+def _reason(error: ServingError | CallError) -> str | None:
     """Return what the model's author has to know: the traceback, or what was wrong with an answer that has none."""
+    if isinstance(error, CallError):
+        faults = error.faults if isinstance(error, SchemaMismatch) else []
+        return "\n".join([str(error), *(f"{fault['pointer']}: {fault['message']}" for fault in faults)])
     private = error.private
     said = error.details["reason"] if isinstance(error, InvalidOutput) else None
     if isinstance(error, WorkerCrashed):
@@ -89,7 +94,7 @@ def _sealed(
         variant=choice.variant,
         reason=choice.reason,
         caller=choice.request.caller,
-        kind="live",
+        kind=choice.kind,
         outcome=outcome,
         fallback=fallback[0],
         answered_by=fallback[1],
@@ -98,6 +103,10 @@ def _sealed(
         personal_digest=hashlib.sha256(body).digest(),
         personal=body,
         many=case.many,
+        release_digest=choice.model.release_digest,
+        labels=dict(choice.labels),
+        exposure=choice.exposure,
+        shadows=choice.shadows,
     )
 
 

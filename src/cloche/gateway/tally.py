@@ -25,6 +25,10 @@ LATENCY_BOUNDS_S = (
 )
 
 
+Labels = tuple[tuple[str, str], ...]
+"""Attribute and value."""
+
+
 class Latency:
     """A histogram of durations."""
 
@@ -47,6 +51,8 @@ class Tally:
         self.calls: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self.fallbacks: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self.latency: defaultdict[tuple[str, str], Latency] = defaultdict(Latency)
+        self.labeled: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
+        """By model, attribute, value and outcome."""
         self.refused: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def answered(self, model: str, version: str, outcome: str, answered_by: str | None, seconds: float) -> None:
@@ -56,6 +62,24 @@ class Tally:
         if answered_by is not None:
             self.fallbacks[model, version, answered_by] += 1
 
+    def label(self, model: str, labels: Labels, outcome: str) -> None:
+        """Count a call by the attributes that its model declares."""
+        for attribute, value in labels:
+            self.labeled[model, attribute, value, outcome] += 1
+
     def refuse(self, model: str, code: str) -> None:
         """Count a caller's mistake; `model` is empty where it named none that is live."""
         self.refused[model, code] += 1
+
+
+class ShadowTally:
+    """What became of the calls that shadows were to be asked, by model and version. No live call is among them."""
+
+    def __init__(self) -> None:
+        self.asked: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.outcomes: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        """Of those that were asked: `ok`, `refused`, or the code of an error."""
+        self.dropped: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        """Of those that were not: why."""
+        self.lost = 0
+        """Records that the log did not take."""

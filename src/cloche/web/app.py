@@ -43,6 +43,7 @@ class Pages:
     def __init__(self, routes: list[BaseRoute], access: Access) -> None:
         handlers = {404: _unknown, 405: _not_allowed, ClocheError: _known, Exception: _unforeseen}
         self._starlette = Starlette(routes=routes, exception_handlers=handlers)
+        self._starlette.router.redirect_slashes = False  # a probe that asks /ready/ takes any redirect for a yes
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -89,10 +89,6 @@ def _answer(live: LoadedModel, manifest: Manifest, row: dict[str, Any]) -> dict[
 
 
 def _output(manifest: Manifest, row: dict[str, Any]) -> dict[str, Any] | None:
-    if manifest.output_schema is not None:
-        schema = manifest.output_schema
-        around = {"properties": {"output": schema}, "required": ["output"], "$defs": schema.get("$defs", {})}
-        return example_of({"type": "object", **around})
     if manifest.each is not None:
         items = row.get(list_name(manifest.each.path)) or [{}]
         name = manifest.each.item_id
@@ -101,7 +97,13 @@ def _output(manifest: Manifest, row: dict[str, Any]) -> dict[str, Any] | None:
         shown = manifest.classes[:_MOST_CLASSES]
         share = round(1 / len(manifest.classes), 4)
         return {"output": {"label": shown[0], "probabilities": {json_key(name): share for name in shown}}}
-    return {"output": 0.5} if manifest.answers == "number" else None
+    if manifest.answers == "number":
+        return {"output": 0.5}
+    if manifest.output_schema is not None:
+        schema = manifest.output_schema
+        around = {"properties": {"output": schema}, "required": ["output"], "$defs": schema.get("$defs", {})}
+        return example_of({"type": "object", **around})
+    return None
 
 
 def _brief(loaded: LoadedVersion) -> dict[str, Any]:

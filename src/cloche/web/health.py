@@ -8,6 +8,7 @@ import msgspec
 
 from cloche.gateway.follow import Follower
 from cloche.log.spool import Spool
+from cloche.registry.standing import Waiting
 
 
 class HealthState(msgspec.Struct, frozen=True):
@@ -51,8 +52,7 @@ class Health:
         elif self._follower.trouble:
             notices.append(f"new releases are not seen: {self._follower.trouble}")
         for model in self._follower.waiting:
-            said = f"{model.model} release {model.release}: {'loading' if model.loading else 'does not load'}"
-            (notices if model.answering else waiting).append(said)
+            (notices if model.answering else waiting).append(_said(model))
         for name, version, state in self._follower.not_ready():
             notices.append(f"{name} {version}: its worker is {state}")
         log = self._spool.state
@@ -65,3 +65,10 @@ class Health:
         if self._workers.orphaned:
             notices.append("the supervisor is gone: nothing that dies now comes back. Run: cloche serve")
         return HealthState(not waiting, waiting, notices)
+
+
+def _said(model: Waiting) -> str:
+    """Return what a model waits for. Why a version does not load is its author's business, and no caller's."""
+    state = "loading" if model.loading else f"{model.version} does not load, and the server's log says why"
+    meanwhile = f"; release {model.answering} answers" if model.answering else ""
+    return f"{model.model} release {model.release}: {state}{meanwhile}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -15,6 +16,7 @@ from cloche.log.spool import Spool
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_Values = TypeVar("_Values", bound=tuple[str, ...])
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
 
@@ -29,28 +31,22 @@ class GatewayCollector(Collector):
         """Yield every metric with its labels."""
         yield from self._calls()
         yield self._latency()
+        yield from self._shadows()
         yield from self._log()
 
     def _calls(self) -> Iterator[Family]:
         tally = self._gateway.tally
-        calls = CounterMetricFamily(
-            "cloche_calls", "Calls that came to a version, by outcome.", labels=["model", "version", "outcome"]
+        yield counters("cloche_calls", "Calls that came to a version, by outcome.", ("version", "outcome"), tally.calls)
+        yield counters(
+            "cloche_attribute_calls",
+            "Calls by the attributes that a model declares; values that no override names are `other`.",
+            ("attribute", "value", "outcome"),
+            tally.labeled,
         )
-        for labels, count in tally.calls.copy().items():
-            calls.add_metric(labels, count)
-        yield calls
-        fallbacks = CounterMetricFamily(
-            "cloche_fallbacks", "Calls that a fallback answered.", labels=["model", "version", "answered_by"]
+        yield counters(
+            "cloche_fallbacks", "Calls that a fallback answered.", ("version", "answered_by"), tally.fallbacks
         )
-        for labels, count in tally.fallbacks.copy().items():
-            fallbacks.add_metric(labels, count)
-        yield fallbacks
-        refused = CounterMetricFamily(
-            "cloche_refused_calls", "Calls that were a caller's mistake, by code.", labels=["model", "code"]
-        )
-        for pair, count in tally.refused.copy().items():
-            refused.add_metric(pair, count)
-        yield refused
+        yield counters("cloche_refused_calls", "Calls that were a caller's mistake, by code.", ("code",), tally.refused)
 
     def _latency(self) -> Family:
         latency = HistogramMetricFamily(
@@ -62,12 +58,36 @@ class GatewayCollector(Collector):
             latency.add_metric(labels, buckets, sum_value=seen.sum_s)
         return latency
 
+    def _shadows(self) -> Iterator[Family]:
+        shadows = self._gateway.shadows
+        tally = shadows.tally
+        yield counters("cloche_shadow_calls", "Calls that a shadow was asked.", ("version",), tally.asked)
+        yield counters(
+            "cloche_shadow_outcomes", "What came of those, by outcome.", ("version", "outcome"), tally.outcomes
+        )
+        yield counters(
+            "cloche_shadow_dropped",
+            "Calls that a shadow was to be asked and was not, by reason.",
+            ("version", "reason"),
+            tally.dropped,
+        )
+        yield counter("cloche_shadow_lost_records", "Records of shadows that the log did not take.", tally.lost)
+        yield gauge("cloche_shadow_waiting", "Calls that wait until a shadow is asked.", float(shadows.waiting))
+
     def _log(self) -> Iterator[Family]:
         state = self._spool.state
         yield gauge("cloche_log_healthy", "Whether records can be kept.", float(state.healthy))
         yield counter("cloche_log_kept_records", "Records kept as the mode promises.", state.appended)
         yield counter("cloche_log_lost_records", "Records lost in mode async.", state.lost)
         yield counter("cloche_log_dropped_records", "Records dropped on a full disk.", state.dropped)
+
+
+def counters(name: str, meaning: str, labels: Iterable[str], counts: Mapping[_Values, int]) -> Family:
+    """Return a counter with the label `model` and those that are named; `counts` has their values as keys."""
+    family = CounterMetricFamily(name, meaning, labels=["model", *labels])
+    for values, count in list(counts.items()):
+        family.add_metric(values, count)
+    return family
 
 
 def counter(name: str, meaning: str, value: float) -> Family:

@@ -15,7 +15,7 @@ from cloche.web.problems import CONTENT_TYPE, STATUS, TITLES
 Node: TypeAlias = dict[str, Any]
 """A part of the document."""
 
-_PREDICT_STATUSES = (400, 404, 413, 422, 500, 503, 504)
+_PREDICT_STATUSES = (400, 404, 413, 415, 422, 500, 503, 504)
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):

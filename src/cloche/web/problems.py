@@ -13,20 +13,26 @@ STATUS: dict[type[ClocheError], int] = {
     errors.InvalidJson: 400,
     errors.NestedTooDeep: 400,
     errors.InvalidHeader: 400,
+    errors.InvalidParameter: 400,
     errors.InvalidHttp: 400,
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
+    errors.PilotOnly: 403,
     errors.UnknownModel: 404,
     errors.UnknownVersion: 404,
+    errors.NotLiveThen: 404,
     errors.UnknownPath: 404,
     errors.MethodNotAllowed: 405,
     errors.BodyTooLarge: 413,
+    errors.UnsupportedEncoding: 415,
     errors.UnknownHost: 421,
     errors.SchemaMismatch: 422,
     errors.HeadTooLarge: 431,
     errors.ModelFailed: 500,
     errors.InvalidOutput: 500,
     errors.ModelLoading: 503,
+    errors.VersionLoading: 503,
+    errors.VersionUnavailable: 503,
     errors.WorkerCrashed: 503,
     errors.WorkerUnavailable: 503,
     errors.Overloaded: 503,
@@ -34,13 +40,34 @@ STATUS: dict[type[ClocheError], int] = {
     errors.DeadlineExceeded: 504,
 }
 
+MANAGEMENT: dict[type[ClocheError], int] = {
+    errors.ModelNotFound: 404,
+    errors.ReleaseNotFound: 404,
+    errors.ModelHeld: 409,
+    errors.IncompatibleSchema: 409,
+    errors.NothingToUndo: 409,
+    errors.ReleaseTaken: 409,
+    errors.InvalidName: 422,
+    errors.InvalidGoal: 422,
+    errors.InvalidRouting: 422,
+    errors.BundleCorrupt: 500,
+    errors.BlobCorrupt: 500,
+    errors.NewerFormat: 500,
+    errors.LogCorrupt: 500,
+    errors.StoreUnavailable: 503,
+    errors.SinkUnavailable: 503,
+}
+"""What the keeper answers where something could not be changed, or not be looked up."""
+
 TITLES = {
     400: "Bad request",
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not found",
     405: "Method not allowed",
+    409: "Conflict",
     413: "Content too large",
+    415: "Unsupported media type",
     421: "Misdirected request",
     422: "Unprocessable content",
     431: "Request header fields too large",
@@ -70,7 +97,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def problem(error: ClocheError) -> tuple[int, list[Header], bytes]:
     """Return the status, headers and body that answer an error."""
-    status = STATUS[type(error)]
+    status = STATUS.get(type(error)) or MANAGEMENT[type(error)]
     body = Problem(
         type=f"urn:cloche:error:{error.code}",
         title=TITLES[status],
@@ -100,6 +127,8 @@ def _extra(error: ClocheError) -> list[Header]:
         return [(b"www-authenticate", b"Bearer")]
     if isinstance(error, errors.MethodNotAllowed):
         return [(b"allow", str(error.details["allow"]).encode())]
+    if isinstance(error, errors.UnsupportedEncoding):
+        return [(b"accept-encoding", b"identity")]
     if isinstance(error, ServingError) and error.retry_after_s is not None:
         return [(b"retry-after", str(error.retry_after_s).encode())]
     return []

@@ -59,7 +59,7 @@ def put_version(home, name, version, **fields):
         flavor="python",
         files=[File("files/model.pkl", hashlib.sha256(data).hexdigest(), len(data))],
         entry="files/model.pkl",
-        input_schema={"type": "object"},
+        input_schema=fields.pop("input_schema", {"type": "object"}),
         provenance=Provenance(author="ada", created_us=1_700_000_000_000_000),
         environment=Environment("3.11.7", "cpython", "linux", {"scikit-learn": "1.9.1"}),
         **fields,

@@ -66,7 +66,17 @@ def test_every_command_explains_itself(run, names, command):
 
 
 def test_every_command_that_shows_something_has_json():
-    silent = {(), ("init",), ("serve",), ("models",), ("log",), ("log", "export"), ("demo",)}
+    silent = {
+        (),
+        ("init",),
+        ("serve",),
+        ("models",),
+        ("release",),
+        ("rollout",),
+        ("log",),
+        ("log", "export"),
+        ("demo",),
+    }
     for names, command in COMMANDS:
         assert any(parameter.name == "as_json" for parameter in command.params) == (names not in silent), names
 

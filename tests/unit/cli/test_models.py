@@ -115,6 +115,13 @@ def test_a_fallback_is_set_kept_changed_and_taken_away(run, models):
     assert live(models).models["delays"].deadline_ms == 200
 
 
+def test_a_fallback_is_held_against_the_deadline_of_this_place(run, models, monkeypatch):
+    monkeypatch.setenv("CLOCHE_LIMITS_DEADLINE_MS", "30")
+    result = run("models", "default", "delays", "1.*", "--fallback-constant", "1", "--reserve-ms", 40)
+    assert (result.exit_code, live(models).number) == (1, 2)
+    assert "reserve_ms is 40; use 1 to 29" in result.stderr
+
+
 def test_a_ranking_falls_back_to_the_order_it_was_given(run, models):
     result = run("models", "default", "ranking", "2.0.0", "--fallback", "input_order", "--json")
     assert json.loads(result.stdout)["models"]["ranking"]["fallback"]["chain"] == ["input_order"]

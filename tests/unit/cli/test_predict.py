@@ -46,9 +46,13 @@ def test_an_unknown_model_names_the_nearest(served):
     assert "There is delays." in served.run("predict", "delay", "a=1", status=1).stderr
 
 
-def test_a_version_that_is_not_live_says_how_to_make_it_so(served):
-    failed = served.run("predict", "delays", "carrier=UA", "distance=1", "--version", "1.1.0", status=1)
-    assert "cloche models default delays 1.1.0" in failed.stderr
+def test_a_version_that_is_not_live_is_started_for_the_call(served):
+    rows = '{"carrier": "UA", "distance": 1}\n' * 200  # until it has loaded, calls are told to come again
+    asked = [*CLOCHE, "predict", "delays", "--version", "1.1.0", "-"]
+    done = subprocess.run(asked, cwd=served.folder, env=served.environ, input=rows, capture_output=True, text=True)
+    first, *_, last = done.stdout.splitlines()
+    assert first == "13.5" or json.loads(first)["error"]["code"] == "version_loading"
+    assert last == "13.5"
     assert "no version 1.2.0" in served.run("predict", "delays", "a=1", "--version", "1.2.0", status=1).stderr
 
 

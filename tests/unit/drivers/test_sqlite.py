@@ -107,6 +107,7 @@ async def test_records_without_their_position_are_not_kept(tmp_path):
         (Filter(subject="ann"), "personal_subject"),
         (Filter(subject="ann", model="toy"), "personal_subject"),
         (Filter(failed=True), "inference_failed"),
+        (Filter(model="toy", shadowed=True), "inference_shadows"),
     ],
 )
 async def test_every_search_uses_its_index(tmp_path, wanted, index):
@@ -118,7 +119,9 @@ async def test_every_search_uses_its_index(tmp_path, wanted, index):
     plans = []
 
     class Explaining:
-        def execute(self, query, values):
+        def execute(self, query, values=()):
+            if query.startswith("pragma"):
+                return connection.execute(query)
             plans.extend(row[3] for row in connection.execute(f"explain query plan {query}", values))
             return []
 
@@ -128,3 +131,22 @@ async def test_every_search_uses_its_index(tmp_path, wanted, index):
     assert index in plan
     if wanted.subject is None:
         assert "TEMP B-TREE" not in plan
+
+
+async def test_a_file_from_before_there_were_shadows_is_read_and_then_grows_the_column(tmp_path):
+    path = tmp_path / "log.db"
+    live = make_record(1)
+    sink = SqliteSink(path)
+    await sink.write([live], "a", Position(1, 1))
+    sink._connection.execute("drop index inference_shadows")
+    sink._connection.execute("alter table inference drop column shadows")
+    await sink.close()
+    reader = SqliteReader(path)
+    assert list(await reader.find(Filter(), 10)) == [live]
+    assert list(await reader.find(Filter(shadowed=True), 10)) == []
+    assert await reader.count(Filter(shadowed=True)) == 0
+    sink = SqliteSink(path)
+    shadow = make_record(1, kind="shadow", shadows=live.id)
+    await sink.write([shadow], "a", Position(1, 2))
+    await sink.close()
+    assert [record async for record in reader.scan(Filter(shadowed=True))] == [live, shadow]

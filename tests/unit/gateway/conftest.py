@@ -64,6 +64,8 @@ class Scripted:
     """A runtime whose model is a function of the decoded rows."""
 
     state = "ready"
+    busy = False
+    waiting = 0
 
     def __init__(self, model: Callable[[list[Any]], Any], takes_s: float = 0.0) -> None:
         self.model = model

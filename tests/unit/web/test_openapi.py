@@ -119,7 +119,7 @@ def test_every_schema_is_one(page):
 
 def test_every_problem_is_described_with_its_codes(page):
     responses = page["paths"]["/models/cancer/predict"]["post"]["responses"]
-    assert set(responses) == {"200", "400", "404", "413", "422", "500", "503", "504"}
+    assert set(responses) == {"200", "400", "404", "413", "415", "422", "500", "503", "504"}
     for status, response in responses.items():
         if status != "200":
             described = resolved(page, response["$ref"])

@@ -74,6 +74,7 @@ _OPTIONS = (
     click.option("--until", "until_us", type=MOMENT, help="Before this time."),
     click.option("--failed", is_flag=True, help="Where the model failed: those with a traceback."),
     click.option("--outcome", help="With this outcome: ok, refused, or the code of an error."),
+    click.option("--shadowed", is_flag=True, help="Shadows, and the calls that they were asked beside."),
 )
 
 
@@ -95,7 +96,7 @@ def outcome_of(record: dict[str, Any]) -> str:
     """Return how a call ended, in words, from its record as JSON."""
     if record["answered_by"]:
         return f"{record['fallback']}, answered by {record['answered_by']}"
-    return str(record["outcome"])
+    return f"{record['outcome']}, as a shadow" if record["kind"] == "shadow" else str(record["outcome"])
 
 
 async def settled(place: Place) -> LogReader:

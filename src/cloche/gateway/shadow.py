@@ -1,0 +1,328 @@
+"""Asking a shadow: a share of the live calls is put to another version too, and nobody is given what it answers.
+
+It comes after everything else. A version is asked one call at a time, when the live answer is on its way and nothing
+live waits; from a queue that drops what it can't hold, and what has waited for too long. What the gateway itself does
+for shadows has a bound, too: after each it rests for a multiple of the time that it took. A version that crashes or
+times out is left alone for longer and longer.
+
+Whatever a version would send out is not sent for a call of kind `shadow`: what it prints stays in the record, as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+from zlib import crc32
+
+import msgspec
+from msgspec.structs import replace
+
+from cloche.errors import CallError, DeadlineExceeded, LogUnavailable, ServingError, WorkerCrashed, WorkerUnavailable
+from cloche.gateway.choose import Choice, LoadedVersion
+from cloche.gateway.clock import Clock, Stopwatch
+from cloche.gateway.decide import decide
+from cloche.gateway.enrich import Dossier, enrich
+from cloche.gateway.predict import predict
+from cloche.gateway.record import record, record_failure
+from cloche.gateway.tally import ShadowTally
+from cloche.gateway.validate import Case, validate
+from cloche.ports import Journal
+from cloche.registry.standing import Shadowed
+
+logger = logging.getLogger(__name__)
+
+MOST_CALLS: Final = 100
+MOST_BYTES: Final = 8 * 1024 * 1024
+"""Of all calls that wait, and of their bodies."""
+
+PATIENCE_S: Final = 1.0
+"""How long a call may wait for its turn."""
+
+TURN_S: Final = 0.005
+"""A turn of the event loop that takes longer was full of live calls."""
+
+LIGHT_S: Final = 0.001
+REST: Final = 19
+HEAVY_REST: Final = 199
+"""How often a rest is as long as the gateway was at work on a shadow, up to `LIGHT_S` and beyond it.
+
+So shadows have a twentieth of its time; and those that could be felt by the live call behind them, a two-hundredth.
+"""
+
+TROUBLE_REST_S: Final = 1.0
+MOST_REST_S: Final = 60.0
+"""After a crash or a timeout, doubled by each in a row; and what that grows to."""
+
+CLOSE_S: Final = 1.0
+"""How long a stopping gateway waits for the answers of shadows."""
+
+_LOOK_S = 0.01
+_LATER_S = 0.25
+_LATER_BYTES = 128 * 1024
+_UNFORESEEN = "unforeseen"
+_TROUBLES = frozenset({WorkerCrashed.code, WorkerUnavailable.code, DeadlineExceeded.code})
+_WHOLE = 2**32
+
+
+def is_drawn(live: Dossier) -> bool:
+    """Tell whether a call is one of those that its model's shadow is to be asked.
+
+    A checksum of the inference's id decides. It costs a tenth of a microsecond, is even whatever the order of the
+    calls, where a counter would draw the same one of callers that take turns; and whoever has the log can work out
+    again which calls were drawn.
+    """
+    choice = live.case.choice
+    shadow = choice.model.shadow
+    if shadow is None or choice.kind != "live" or choice.reason == "explicit" or choice.loaded is shadow.loaded:
+        return False
+    return crc32(live.identity) < shadow.share * _WHOLE
+
+
+class _Beside(msgspec.Struct, frozen=True, eq=False):
+    """A live call that waits until a version is asked, too."""
+
+    live: Dossier
+    version: LoadedVersion
+    offered_ns: int
+
+    @property
+    def size(self) -> int:
+        return len(self.live.case.choice.request.body)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return self.live.case.choice.model.name, self.version.manifest.version
+
+
+class _Line:
+    """The calls that one version is still to be asked, and when it may be asked again."""
+
+    __slots__ = ("calls", "rests_for", "rests_until_ns", "task", "troubles")
+
+    def __init__(self) -> None:
+        self.calls: deque[_Beside] = deque()
+        self.task: asyncio.Task[None] | None = None
+        self.rests_for = ""
+        self.rests_until_ns = 0
+        self.troubles = 0
+        """In a row."""
+
+    def rest(self, now_ns: int, held_s: float, outcome: str) -> None:
+        """Leave the version alone for as long as what it has just done asks for."""
+        self.troubles = self.troubles + 1 if outcome in _TROUBLES else 0
+        if self.troubles:
+            self.rests_for = "failing"
+            rest_s = min(TROUBLE_REST_S * 2.0 ** min(self.troubles - 1, 10), MOST_REST_S)
+        else:
+            self.rests_for = "gateway_time"
+            rest_s = held_s * (REST if held_s <= LIGHT_S else HEAVY_REST)
+        self.rests_until_ns = now_ns + int(rest_s * 1e9)
+
+
+class Shadows:
+    """Asks the shadows of all models of a gateway."""
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self.tally = ShadowTally()
+        self._clock = clock
+        self._later = _Later(journal, self._lose)
+        self._lines: dict[str, _Line] = {}
+        self._calls = self._bytes = 0
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait until a shadow is asked."""
+        return self._calls
+
+    def counts(self) -> list[Shadowed]:
+        """Return what became of the calls that were drawn, version by version, since the gateway began."""
+        names = dict.fromkeys([*self.tally.asked, *(dropped[:2] for dropped in self.tally.dropped)])
+        return [
+            Shadowed(
+                model=model,
+                version=version,
+                asked=self.tally.asked.get((model, version), 0),
+                outcomes=_of(self.tally.outcomes, model, version),
+                dropped=_of(self.tally.dropped, model, version),
+            )
+            for model, version in names
+        ]
+
+    def offer(self, live: Dossier) -> None:
+        """Have the shadow asked what a live call asked, where there is room for that. Nobody waits for it."""
+        shadow = live.case.choice.model.shadow
+        assert shadow is not None
+        call = _Beside(live, shadow.loaded, self._clock.tick_ns())
+        line = self._lines.setdefault(shadow.loaded.digest, _Line())
+        if self._closed:
+            self._drop(call, "stopping")
+        elif line.rests_until_ns - call.offered_ns > PATIENCE_S * 1e9:
+            self._drop(call, line.rests_for)
+        elif self._calls >= MOST_CALLS or self._bytes + call.size > MOST_BYTES:
+            self._drop(call, "queue_full")
+        else:
+            self._calls += 1
+            self._bytes += call.size
+            line.calls.append(call)
+            if line.task is None:
+                line.task = asyncio.get_running_loop().create_task(self._work(line))
+
+    async def close(self) -> None:
+        """Drop what waits, give what was asked a moment to be answered, and hand the last records to the journal."""
+        self._closed = True
+        for line in self._lines.values():
+            while line.calls:
+                self._drop(self._take(line), "stopping")
+        tasks = [line.task for line in self._lines.values() if line.task is not None]
+        if tasks:
+            _, slow = await asyncio.wait(tasks, timeout=CLOSE_S)
+            for task in slow:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        self._later.flush()
+
+    def _take(self, line: _Line) -> _Beside:
+        call = line.calls.popleft()
+        self._calls -= 1
+        self._bytes -= call.size
+        return call
+
+    def _drop(self, call: _Beside, reason: str) -> None:
+        self.tally.dropped[(*call.names, reason)] += 1
+
+    def _lose(self) -> None:
+        self.tally.lost += 1
+
+    async def _work(self, line: _Line) -> None:
+        """Ask the version all that waits for it, one call after the other."""
+        while line.calls:
+            hindrance = await self._hindrance(line)
+            if not line.calls:
+                break  # all were dropped meanwhile
+            now_ns = self._clock.tick_ns()
+            if hindrance is None:
+                await self._ask(line, self._take(line))
+            elif now_ns - line.calls[0].offered_ns > PATIENCE_S * 1e9:
+                self._drop(self._take(line), hindrance)
+            else:
+                left_s = (line.rests_until_ns - now_ns) / 1e9
+                await asyncio.sleep(min(left_s, _LOOK_S) if left_s > 0 else _LOOK_S)
+        line.task = None
+
+    async def _hindrance(self, line: _Line) -> str | None:
+        """Return why the version can't be asked the next call now, or None."""
+        call = line.calls[0]
+        runtime = call.version.runtime
+        began_ns = self._clock.tick_ns()
+        if began_ns < line.rests_until_ns:
+            return line.rests_for
+        if runtime.state != "ready":
+            return "not_ready"
+        if runtime.busy:
+            return "version_busy"
+        if call.live.case.choice.loaded.runtime.waiting:
+            return "live_calls_wait"
+        await asyncio.sleep(0)
+        return "live_calls_wait" if self._clock.tick_ns() - began_ns > TURN_S * 1e9 else None
+
+    async def _ask(self, line: _Line, call: _Beside) -> None:
+        self.tally.asked[call.names] += 1
+        watch = Stopwatch(self._clock.tick_ns)
+        try:
+            outcome = await self._journey(call, watch)
+        except Exception:
+            logger.exception("asking the shadow %s %s failed in a way that was not foreseen", *call.names)
+            outcome = _UNFORESEEN
+        self.tally.outcomes[(*call.names, outcome)] += 1
+        away_s = watch.timings.predict_us / 1e6 if call.version.manifest.runs_code else 0.0
+        line.rest(self._clock.tick_ns(), watch.total_s - away_s, outcome)
+
+    async def _journey(self, call: _Beside, watch: Stopwatch) -> str:
+        """Take a call through the stations of a live one, at the moment of the live one; return its outcome."""
+        clock = replace(self._clock, now_us=lambda: call.live.ask.context.now_us)
+        choice = watch.lap(_choice(call))
+        dossier: Dossier | None = None
+        try:
+            case = watch.lap(validate(choice))
+            dossier = watch.lap(enrich(case, clock, watch.started_ns))
+            decision = watch.lap(decide(watch.lap(await predict(dossier, clock))))
+        except (CallError, ServingError) as error:
+            watch.lap(None)
+            await record_failure(dossier or _unread(choice, call.live, clock), error, watch.timings, self._later)
+            return error.code
+        record(decision, watch.timings, self._later)
+        return decision.outcome
+
+
+class _Later:
+    """Keeps the promise `Journal` a little later, many records at once.
+
+    A write that no caller waits for would make those wait whose records come while it is under way.
+    """
+
+    def __init__(self, journal: Journal, lose: Callable[[], None]) -> None:
+        self._journal = journal
+        self._lose = lose
+        self._records: list[bytes] = []
+        self._size = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def append(self, record: bytes) -> asyncio.Future[None]:
+        """Take a record; what is returned is done."""
+        loop = asyncio.get_running_loop()
+        self._records.append(record)
+        self._size += len(record)
+        if self._size >= _LATER_BYTES:
+            self.flush()
+        elif self._timer is None:
+            self._timer = loop.call_later(_LATER_S, self.flush)
+        taken = loop.create_future()
+        taken.set_result(None)
+        return taken
+
+    def flush(self) -> None:
+        """Hand all records to the journal."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        records, self._records, self._size = self._records, [], 0
+        for each in records:
+            try:
+                self._journal.append(each).add_done_callback(self._note)
+            except LogUnavailable:
+                self._lose()
+
+    def _note(self, kept: asyncio.Future[None]) -> None:
+        if kept.cancelled() or kept.exception() is not None:
+            self._lose()
+
+
+def _choice(call: _Beside) -> Choice:
+    """Return the choice of the shadow; it has no fallback, and all the time that its model states."""
+    live = call.live.case.choice
+    return replace(
+        live,
+        request=replace(live.request, deadline_ms=None),
+        model=replace(live.model, fallback=(), reserve_ms=0, shadow=None),
+        loaded=call.version,
+        variant=None,
+        reason="shadow",
+        subject=call.live.case.subject,
+        exposure=None,
+        kind="shadow",
+        shadows=call.live.identity,
+    )
+
+
+def _unread(choice: Choice, live: Dossier, clock: Clock) -> Dossier:
+    """Return what is known of a call whose body the shadow does not take: the rows as the live version read them."""
+    case = Case(choice, live.case.rows, live.case.many, live.case.subject, live.case.parameters)
+    return enrich(case, clock, live.deadline_ns)
+
+
+def _of(counts: dict[tuple[str, str, str], int], model: str, version: str) -> dict[str, int]:
+    return {name: count for (*names, name), count in counts.items() if names == [model, version]}
