@@ -73,9 +73,18 @@ def _round(servers: list[Server], rows: models.Rows, seconds: float, number: int
             command += [str(server.port), server.path, str(bodies), str(connections), str(seconds)]
             printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
             measured = json.loads(printed)
+            measured |= _shipped(server) if server.control else {}
             figures[server.name] |= {f"{key}_{connections}": value for key, value in measured.items()}
         say(f"round {number + 1} of {of}: {server.name}: {figures[server.name]['rate_32']:,.0f}/s")
     return dict(figures)
+
+
+def _shipped(server: Server) -> Figures:
+    """Wait until the keeper has shipped the log, so that no server pays for another; return what was left to do."""
+    backlog, began = server.backlog_bytes(), time.perf_counter()
+    while server.backlog_bytes():
+        time.sleep(0.1)
+    return {"backlog_mb": backlog / 1e6, "shipped_s": time.perf_counter() - began}
 
 
 def fdatasync_us(folder: Path) -> float:

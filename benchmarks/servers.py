@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,11 +30,19 @@ class Server:
     path: str
     body: bytes
     first_answer_s: float = 0.0
+    control: str = ""
+    """Where its keeper answers, if it has one."""
     extra: dict[str, float] = field(default_factory=dict)
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
+
+    def backlog_bytes(self) -> float:
+        """How much of its log the keeper has not shipped yet."""
+        with urllib.request.urlopen(f"{self.control}/metrics", timeout=30) as response:
+            lines = response.read().decode().splitlines()
+        return float(next(line.split()[1] for line in lines if line.startswith("cloche_log_backlog_bytes ")))
 
     def family(self) -> dict[str, int]:
         """Resident memory in MB of the process and its children, by what they are."""
@@ -65,7 +74,7 @@ def start_cloche(name: str, home: Path, mode: str, model: str, body: bytes) -> S
         _still_alive(process, began)
         time.sleep(0.005)
     port = int(found.url.rpartition(":")[2])
-    server = Server(name, process, port, f"/models/{model}/predict", body)
+    server = Server(name, process, port, f"/models/{model}/predict", body, control=found.control_url)
     server.first_answer_s = _first_answer(server, began)
     return server
 
