@@ -87,6 +87,7 @@ class KeeperParts:
     sink: SqliteSink
     controller: Controller
     registry: Registry
+    log: SqliteReader
     shadows: ShadowWatch
 
 
@@ -99,11 +100,11 @@ def open_keeper(home: Home, settings: Settings) -> KeeperParts:
     from cloche.drivers.sqlite import SqliteSink
 
     sink = SqliteSink(home.log)
-    registry = open_registry(home)
+    registry, log = open_registry(home), open_log(home)
     preflight = Preflight(registry, home.run, settings.workers.load_ms)
-    controller = Controller(registry, open_log(home), preflight, settings.limits.deadline_ms)
-    shadows = ShadowWatch(registry, open_log(home), partial(read_standing, home.run), settings.limits.deadline_ms)
-    return KeeperParts(Shipper(home.spool, sink), sink, controller, registry, shadows)
+    controller = Controller(registry, log, preflight, settings.limits.deadline_ms)
+    shadows = ShadowWatch(registry, log, partial(read_standing, home.run), settings.limits.deadline_ms)
+    return KeeperParts(Shipper(home.spool, sink), sink, controller, registry, log, shadows)
 
 
 def _runtime_options(home: Home, settings: Settings) -> RuntimeOptions:

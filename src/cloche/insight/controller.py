@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from cloche.errors import ClocheError
@@ -64,6 +64,11 @@ class Controller:
         self._observers: dict[_Step, Observer] = {}
         self._checks: dict[_Step, asyncio.Task[Checked]] = {}
         self._troubles: dict[str, str] = {}
+
+    @property
+    def routings(self) -> Mapping[str, Routing]:
+        """What was live at the last look: model -> routing."""
+        return self._live.models if self._live else {}
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Look every now and then, until `stopping` is set."""

@@ -18,10 +18,10 @@ from cloche.registry.changes import percent
 from cloche.registry.ledger import Ledger, read_ledger
 from cloche.registry.override import overridden
 from cloche.registry.release import Routing
-from cloche.registry.standing import Shadowed, Standing
+from cloche.registry.standing import DropReason, Shadowed, Standing
 from cloche.registry.traffic import Shadow
 
-WHY_DROPPED: Final = {
+WHY_DROPPED: Final[dict[DropReason, str]] = {
     "queue_full": "more calls, or larger ones, than may wait",
     "version_busy": "it was at work on another call",
     "not_ready": "its worker was not there",
@@ -162,5 +162,4 @@ def _about_drops(counts: list[Shadowed]) -> Iterator[str]:
     for each in counts:
         drawn = each.asked + sum(each.dropped.values())
         for reason, count in sorted(each.dropped.items(), key=lambda entry: -entry[1]):
-            why = WHY_DROPPED.get(reason, reason)
-            yield f"{each.version} was not asked {count} of {drawn} calls ({reason}): {why}"
+            yield f"{each.version} was not asked {count} of {drawn} calls ({reason}): {WHY_DROPPED[reason]}"

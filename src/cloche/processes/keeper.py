@@ -35,7 +35,7 @@ starts begins a session of its own.
 async def keep(boot: Boot) -> None:
     """Ship, and carry the rollouts on, until SIGTERM; then ship the rest and return."""
     parts = open_keeper(Home(Path(boot.home)), boot.settings)
-    app = keeper_app(parts.shipper, parts.registry, parts.shadows, boot.settings)
+    app = keeper_app(parts, boot.settings)
     server = http_server(app, boot.settings)
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)

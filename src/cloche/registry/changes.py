@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from cloche.registry.release import Routing
-from cloche.registry.traffic import Canary, Experiment, Held, Rollout, RolloutPlan
+from cloche.registry.traffic import Canary, Experiment, Held, Rollout, RolloutPlan, Shadow
 
 _LONGEST = 160
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -47,7 +47,7 @@ def shown(value: object) -> str:
     """Return a part of a routing in as few words as it takes."""
     if value is None or value in ([], {}):
         return "none"
-    if isinstance(value, Canary):
+    if isinstance(value, Canary | Shadow):
         return f"{value.version} at {percent(value.share)}"
     if isinstance(value, RolloutPlan):
         return ", ".join(map(percent, value.steps))

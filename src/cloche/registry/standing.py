@@ -6,10 +6,16 @@ It is true while that gateway runs. It holds what models wrote when they failed,
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 STANDING_FORMAT = 1
+
+DropReason = Literal[
+    "queue_full", "version_busy", "not_ready", "live_calls_wait", "failing", "gateway_time", "stopping"
+]
+"""Why a shadow was not asked what a live call asked."""
 
 _MOST_OF_A_REASON = 4000
 
@@ -41,7 +47,7 @@ class Shadowed(msgspec.Struct, frozen=True):
     asked: int
     outcomes: dict[str, int]
     """`ok`, `refused`, or the code of an error -> how many of those that were asked."""
-    dropped: dict[str, int]
+    dropped: dict[DropReason, int]
     """Why it was not asked -> how many."""
 
 

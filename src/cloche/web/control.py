@@ -1,4 +1,4 @@
-"""The keeper's pages: its health, how shipping is doing, the releases, and the shadows."""
+"""The keeper's pages: its health, how shipping is doing, the releases, the rollouts, and the shadows."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from cloche.insight.shadow import ShadowWatch
+from cloche.assembly import KeeperParts
 from cloche.log.ship import Shipper
-from cloche.registry.catalog import Registry
 from cloche.settings import Settings
 from cloche.web import metrics
 from cloche.web.access import Access
 from cloche.web.app import Pages, json_response
 from cloche.web.health import HealthState
 from cloche.web.releases import ReleasePages
+from cloche.web.rollouts import RolloutCollector, RolloutPages
 from cloche.web.shadow import shadow_routes
 
 
@@ -36,13 +36,18 @@ class ShipCollector(Collector):
         yield metrics.gauge("cloche_log_quarantined", "Damaged regions that were set aside.", state.quarantined)
 
 
-def keeper_app(shipper: Shipper, registry: Registry, shadows: ShadowWatch, settings: Settings) -> Pages:
+def keeper_app(parts: KeeperParts, settings: Settings) -> Pages:
     """Return the application of a keeper."""
-    routes = [*_keeper_routes(shipper), *ReleasePages(registry, settings).routes(), *shadow_routes(shadows)]
+    routes = [
+        *_keeper_routes(parts.shipper, RolloutCollector(parts.controller)),
+        *ReleasePages(parts.registry, settings).routes(),
+        *RolloutPages(parts.registry, parts.log, settings).routes(),
+        *shadow_routes(parts.shadows),
+    ]
     return Pages(routes, Access(settings.token, settings.server.allowed_hosts))
 
 
-def _keeper_routes(shipper: Shipper) -> list[BaseRoute]:
+def _keeper_routes(shipper: Shipper, rollouts: Collector) -> list[BaseRoute]:
 
     async def live(request: HttpRequest) -> Response:
         del request
@@ -59,7 +64,7 @@ def _keeper_routes(shipper: Shipper) -> list[BaseRoute]:
 
     async def measured(request: HttpRequest) -> Response:
         del request
-        return Response(metrics.render([ShipCollector(shipper)]), media_type=metrics.CONTENT_TYPE)
+        return Response(metrics.render([ShipCollector(shipper), rollouts]), media_type=metrics.CONTENT_TYPE)
 
     return [
         Route("/live", live),

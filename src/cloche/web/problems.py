@@ -42,12 +42,16 @@ STATUS: dict[type[ClocheError], int] = {
 
 MANAGEMENT: dict[type[ClocheError], int] = {
     errors.ModelNotFound: 404,
+    errors.VersionNotFound: 404,
     errors.ReleaseNotFound: 404,
+    errors.NoRollout: 404,
     errors.ModelHeld: 409,
     errors.IncompatibleSchema: 409,
     errors.NothingToUndo: 409,
+    errors.RolloutUnderWay: 409,
     errors.ReleaseTaken: 409,
     errors.InvalidName: 422,
+    errors.InvalidVersion: 422,
     errors.InvalidGoal: 422,
     errors.InvalidRouting: 422,
     errors.BundleCorrupt: 500,

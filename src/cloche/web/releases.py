@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -10,7 +10,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from cloche.errors import BodyTooLarge, ClocheError, InvalidGoal, InvalidHeader, InvalidJson
+from cloche.errors import InvalidGoal, InvalidJson
 from cloche.registry.apply import Terms, apply, plan
 from cloche.registry.catalog import Registry
 from cloche.registry.goal import Goal, goal_of_tree, read_goal
@@ -21,11 +21,8 @@ from cloche.registry.undo import undo
 from cloche.schema.syntax import parse
 from cloche.settings import Settings
 from cloche.web.app import json_response
+from cloche.web.manage import JSON, TOML, body_of, content_type, json_of, public
 
-Page = Callable[[HttpRequest], Awaitable[Response]]
-
-_JSON = "application/json"
-_TOML = "application/toml"
 _MOST_LISTED = 100
 
 
@@ -50,10 +47,10 @@ class ReleasePages:
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""
         return [
-            Route("/releases", _public(self.releases)),
-            Route("/releases/{number:int}", _public(self.release)),
-            Route("/apply", _public(self.apply), methods=["POST"]),
-            Route("/models/{model}/undo", _public(self.undo), methods=["POST"]),
+            Route("/releases", public(self.releases)),
+            Route("/releases/{number:int}", public(self.release)),
+            Route("/apply", public(self.apply), methods=["POST"]),
+            Route("/models/{model}/undo", public(self.undo), methods=["POST"]),
         ]
 
     async def releases(self, request: HttpRequest) -> Response:
@@ -83,12 +80,8 @@ class ReleasePages:
 
     async def undo(self, request: HttpRequest) -> Response:
         """Take the last change of a model back."""
-        if _content_type(request) != _JSON:
-            raise InvalidHeader(header="Content-Type", reason=f"it must be {_JSON}")
-        sent = await self._body(request) or b"{}"
-        parse(sent)
         try:
-            back = msgspec.json.decode(sent, type=_Back)
+            back = msgspec.convert(await json_of(request, self._limits.max_body_bytes), type=_Back)
         except msgspec.ValidationError as error:
             raise InvalidGoal(where="the body", key="the undo", reason=str(error)) from None
         model = request.path_params["model"]
@@ -96,42 +89,14 @@ class ReleasePages:
         return json_response(await undo(self._registry, model, reason, back.to))
 
     async def _goal(self, request: HttpRequest) -> Goal:
-        kind = _content_type(request)
-        if kind not in (_JSON, _TOML):
-            raise InvalidHeader(header="Content-Type", reason=f"it must be {_TOML} or {_JSON}")
-        sent = await self._body(request)
-        if kind == _JSON:
+        kind = content_type(request, TOML, JSON)
+        sent = await body_of(request, self._limits.max_body_bytes)
+        if kind == JSON:
             return goal_of_tree(parse(sent))
         try:
             return read_goal(sent.decode(), "the body")
         except UnicodeDecodeError as error:
             raise InvalidJson(offset=error.start, reason="this is not UTF-8") from None
-
-    async def _body(self, request: HttpRequest) -> bytes:
-        limit, sent = self._limits.max_body_bytes, b""
-        async for part in request.stream():
-            sent += part
-            if len(sent) > limit:
-                raise BodyTooLarge(limit=limit)
-        return sent
-
-
-def _public(page: Page) -> Page:
-    """Keep the place of the registry out of what callers are told."""
-
-    async def answer(request: HttpRequest) -> Response:
-        try:
-            return await page(request)
-        except InvalidGoal:
-            raise
-        except ClocheError as error:
-            raise type(error)(**error.details | {"where": "the registry"}) from None
-
-    return answer
-
-
-def _content_type(request: HttpRequest) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _flag(given: Mapping[str, Any], name: str) -> bool:

@@ -11,9 +11,10 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from cloche.errors import ClocheError, InvalidParameter
+from cloche.errors import InvalidParameter
 from cloche.insight.shadow import ShadowWatch
 from cloche.web.app import json_response
+from cloche.web.manage import public
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,13 +26,9 @@ def shadow_routes(shadows: ShadowWatch) -> list[BaseRoute]:
     async def shadow(request: HttpRequest) -> Response:
         since = request.query_params.get("since")
         since_us = None if since is None else _moment_us(since)
-        try:
-            found = await shadows.look(request.path_params["model"], time.time_ns() // 1000, since_us)
-        except ClocheError as error:  # where registry and log lie is no business of a caller's
-            raise type(error)(**error.details | {"where": "this server"}) from None
-        return json_response(found)
+        return json_response(await shadows.look(request.path_params["model"], time.time_ns() // 1000, since_us))
 
-    return [Route("/models/{model}/shadow", shadow)]
+    return [Route("/models/{model}/shadow", public(shadow))]
 
 
 def _moment_us(text: str) -> int:

@@ -190,6 +190,24 @@ def test_status_for_programs(run, delays):
     assert "60 of 300 calls of the canary" in document["waiting_for"]
 
 
+def test_a_pause_shows_what_it_was_made_on(run, delays):
+    run("rollout", "start", "delays", "--to", "2.0.0")
+    begin_step(delays)
+    shifted = {"metrics": [{"metric": "score_shift", "verdict": "shifted", "estimate": 1.25}]}
+
+    def turn(routing, _):
+        now_us = time.time_ns() // 1000
+        found = {"state": "paused", "reason": "score_shift", "step_us": now_us, "evidence": shifted}
+        return carry(routing, msgspec.structs.replace(routing.progress, **found))
+
+    asyncio.run(change(open_registry(delays), "delays", turn, Reason("keeper")))
+    page = run("rollout", "status", "delays").output
+    assert "paused: score_shift" in page
+    assert "PSI 1.25" in page
+    run("rollout", "resume", "delays")
+    assert "PSI 1.25" not in run("rollout", "status", "delays").output
+
+
 def test_watching_ends_with_the_rollout(run, delays):
     assert run("rollout", "status", "delays").exit_code == 1
     run("rollout", "start", "delays", "--to", "2.0.0")

@@ -10,8 +10,25 @@ import msgspec
 from cloche.drivers.sqlite import SqliteReader, SqliteSink
 from cloche.log.columns import pack_text
 from cloche.ports import Position
+from cloche.registry.bundle import MANIFEST_FORMAT, Environment, Manifest, Provenance
 from cloche.testing import make_record
 from cloche.values import Personal, Record, Timings
+
+
+def manifest(version: str = "1.0.0", **fields: object) -> Manifest:
+    """The manifest of a version whose answer is its score."""
+    return Manifest(
+        format=MANIFEST_FORMAT,
+        name="delays",
+        version=version,
+        flavor="python",
+        files=[],
+        entry="files/model.pkl",
+        input_schema={},
+        provenance=Provenance("ada", 0),
+        environment=Environment("", "", "", {}),
+        **{"score": "", **fields},
+    )
 
 
 def call(

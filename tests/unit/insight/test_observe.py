@@ -6,30 +6,15 @@ import random
 
 import msgspec
 import pytest
-from arms import Log, call
+from arms import Log, call, manifest
 
 from cloche.errors import SinkUnavailable
 from cloche.insight.observe import Arms, Observer, score_of
-from cloche.registry.bundle import MANIFEST_FORMAT, Each, Environment, Manifest, Provenance
+from cloche.registry.bundle import Each
 from cloche.registry.traffic import Rollout, RolloutPlan
 
 BEGAN_US = 1_800_000_000_000_000
 LATE_MS = 11_000
-
-
-def manifest(version: str = "1.0.0", **fields) -> Manifest:
-    return Manifest(
-        format=MANIFEST_FORMAT,
-        name="delays",
-        version=version,
-        flavor="python",
-        files=[],
-        entry="files/model.pkl",
-        input_schema={},
-        provenance=Provenance("ada", 0),
-        environment=Environment("", "", "", {}),
-        **{"score": "", **fields},
-    )
 
 
 def observer(log: Log, **fields) -> Observer:

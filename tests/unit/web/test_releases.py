@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -13,12 +12,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "registry"))
 
 from bundles import bundle
 
+from cloche.assembly import KeeperParts
 from cloche.drivers import open_objects
 from cloche.registry.catalog import Registry
 from cloche.settings import Settings
 from cloche.web.control import keeper_app
 
 TOML = {"content-type": "application/toml"}
+OTHERS = ("shipper", "sink", "controller", "log", "shadows")
 FILE = '[models.flights]\ndefault = "{}"\n'
 
 
@@ -37,7 +38,7 @@ async def keeper(registry):
 
 
 def client(registry, settings):
-    app = keeper_app(SimpleNamespace(), registry, settings)
+    app = keeper_app(KeeperParts(registry=registry, **dict.fromkeys(OTHERS)), settings)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8002")
 
 

@@ -1,0 +1,68 @@
+"""What the pages have in common by which what is live is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from cloche.errors import BodyTooLarge, ClocheError, InvalidGoal, InvalidHeader, LogError
+from cloche.schema.syntax import parse
+
+Page = Callable[[HttpRequest], Awaitable[Response]]
+
+JSON = "application/json"
+TOML = "application/toml"
+
+
+def public(page: Page) -> Page:
+    """Keep the places of the registry and the log out of what callers are told."""
+
+    async def answer(request: HttpRequest) -> Response:
+        try:
+            return await page(request)
+        except InvalidGoal:
+            raise
+        except ClocheError as error:
+            where = "this server" if isinstance(error, LogError) else "the registry"
+            raise type(error)(**error.details | {"where": where}) from None
+
+    return answer
+
+
+def content_type(request: HttpRequest, *allowed: str) -> str:
+    """Return what a request says that it holds: something that no form on a page of another site can say.
+
+    Raises:
+        InvalidHeader: it is nothing that is allowed.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in allowed:
+        raise InvalidHeader(header="Content-Type", reason=f"it must be {' or '.join(allowed)}")
+    return kind
+
+
+async def body_of(request: HttpRequest, limit: int) -> bytes:
+    """Return the body, of at most `limit` bytes.
+
+    Raises:
+        BodyTooLarge: it has more.
+    """
+    sent = b""
+    async for part in request.stream():
+        sent += part
+        if len(sent) > limit:
+            raise BodyTooLarge(limit=limit)
+    return sent
+
+
+async def json_of(request: HttpRequest, limit: int) -> object:
+    """Return the JSON of a request; an empty body is an empty object.
+
+    Raises:
+        InvalidHeader: it does not say that it is JSON.
+        InvalidJson, NestedTooDeep, BodyTooLarge: it can't be read.
+    """
+    content_type(request, JSON)
+    return parse(await body_of(request, limit) or b"{}")
