@@ -44,7 +44,7 @@ PLAN = (
     "--min-requests",
     "100",
     "--max-wait",
-    "4m",
+    "10m",
     "--latency-margin",
     "49",
 )

@@ -115,7 +115,8 @@ class SqliteReader:
 
     async def scan(self, wanted: Filter) -> AsyncIterator[Record]:
         """Yield all records, oldest first, as they stood when the scan began."""
-        connection = await asyncio.to_thread(_open_for_reading, self._path)
+        with _translated(self._path):
+            connection = await asyncio.to_thread(_open_for_reading, self._path)
         if connection is None:
             return
         try:

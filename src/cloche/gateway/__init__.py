@@ -15,7 +15,7 @@ from cloche.gateway.enrich import Dossier, enrich
 from cloche.gateway.history import History
 from cloche.gateway.predict import predict
 from cloche.gateway.record import record, record_failure
-from cloche.gateway.shadow import Shadows, is_drawn
+from cloche.gateway.shadow import Drawn, Shadows, drawn
 from cloche.gateway.tally import Labels, Tally
 from cloche.gateway.validate import Case, validate
 from cloche.ports import Journal
@@ -43,7 +43,7 @@ class Pending(msgspec.Struct, frozen=True, eq=False):
     watch: Stopwatch
     kept: asyncio.Future[None]
     """Done once the record is kept, or could not be."""
-    beside: Dossier | None = None
+    beside: Drawn | None = None
     """What a shadow is to be asked, too."""
 
 
@@ -97,8 +97,8 @@ class Gateway:
         pending = Pending(
             decision.answer, choice.kind, decision.outcome, predicted.answered_by, choice.labels, timings, watch, kept
         )
-        if choice.model.shadow is not None and is_drawn(dossier):
-            return msgspec.structs.replace(pending, beside=dossier)
+        if choice.model.shadow is not None:
+            return msgspec.structs.replace(pending, beside=drawn(dossier, watch))
         return pending
 
     def finish(self, pending: Pending) -> Reply:
@@ -143,7 +143,8 @@ class Gateway:
         if choice.labels:
             self.tally.label(choice.model.name, choice.labels, error.code)
         error.inference = dossier.ask.context.id
+        beside = drawn(dossier, watch)
         with contextlib.suppress(LogUnavailable):  # the caller is told of the first failure, not of this one
             await record_failure(dossier, error, watch.timings, self._journal)
-            if is_drawn(dossier):
-                self.shadows.offer(dossier)
+            if beside is not None:
+                self.shadows.offer(beside)

@@ -59,7 +59,7 @@ def decide(predicted: Predicted) -> Decision:
         outputs=msgspec.Raw(prediction.outputs) if case.many else msgspec.UNSET,
         refusal=refusals[0] if refusals and one_row else msgspec.UNSET,
         refusals=_named(refusals) if refusals and not one_row else msgspec.UNSET,
-        fallback=_stood(predicted),
+        fallback=msgspec.UNSET if predicted.failure is None else _stood(predicted),
     )
     return Decision(predicted, answer, "refused" if refusals else "ok")
 

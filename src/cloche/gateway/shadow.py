@@ -14,7 +14,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -30,7 +30,7 @@ from cloche.gateway.record import record, record_failure
 from cloche.gateway.tally import ShadowTally
 from cloche.gateway.validate import Case, validate
 from cloche.ports import Journal
-from cloche.registry.standing import Shadowed
+from cloche.registry.standing import DropReason, Shadowed
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +45,13 @@ TURN_S: Final = 0.005
 """A turn of the event loop that takes longer was full of live calls."""
 
 LIGHT_S: Final = 0.001
+LIKE_LIVE: Final = 2
 REST: Final = 19
 HEAVY_REST: Final = 199
-"""How often a rest is as long as the gateway was at work on a shadow, up to `LIGHT_S` and beyond it.
+"""How often a rest is as long as the gateway was at work on a shadow.
 
-So shadows have a twentieth of its time; and those that could be felt by the live call behind them, a two-hundredth.
+So shadows have a twentieth of its time. Where they hold it for longer than `LIGHT_S`, and than `LIKE_LIVE` times what
+the live call did, a live call behind one could feel that: those have a two-hundredth.
 """
 
 TROUBLE_REST_S: Final = 1.0
@@ -59,6 +61,7 @@ MOST_REST_S: Final = 60.0
 CLOSE_S: Final = 1.0
 """How long a stopping gateway waits for the answers of shadows."""
 
+_SMOOTHING = 0.2
 _LOOK_S = 0.01
 _LATER_S = 0.25
 _LATER_BYTES = 128 * 1024
@@ -66,9 +69,31 @@ _UNFORESEEN = "unforeseen"
 _TROUBLES = frozenset({WorkerCrashed.code, WorkerUnavailable.code, DeadlineExceeded.code})
 _WHOLE = 2**32
 
+_Name = TypeVar("_Name", bound=str)
 
-def is_drawn(live: Dossier) -> bool:
-    """Tell whether a call is one of those that its model's shadow is to be asked.
+
+class Drawn(msgspec.Struct, frozen=True, eq=False):
+    """A live call that a shadow is to be asked, too."""
+
+    live: Dossier
+    version: LoadedVersion
+    """The shadow."""
+    held_s: float
+    """How long the gateway itself was at work on the live call."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return len(self.live.case.choice.request.body)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The model, and the version of the shadow."""
+        return self.live.case.choice.model.name, self.version.manifest.version
+
+
+def drawn(live: Dossier, watch: Stopwatch) -> Drawn | None:
+    """Return a call where it is one of those that its model's shadow is to be asked, else None.
 
     A checksum of the inference's id decides. It costs a tenth of a microsecond, is even whatever the order of the
     calls, where a counter would draw the same one of callers that take turns; and whoever has the log can work out
@@ -77,40 +102,34 @@ def is_drawn(live: Dossier) -> bool:
     choice = live.case.choice
     shadow = choice.model.shadow
     if shadow is None or choice.kind != "live" or choice.reason == "explicit" or choice.loaded is shadow.loaded:
-        return False
-    return crc32(live.identity) < shadow.share * _WHOLE
+        return None
+    if crc32(live.identity) >= shadow.share * _WHOLE:
+        return None
+    return Drawn(live, shadow.loaded, _held_s(choice.loaded, watch))
 
 
-class _Beside(msgspec.Struct, frozen=True, eq=False):
-    """A live call that waits until a version is asked, too."""
-
-    live: Dossier
-    version: LoadedVersion
-    offered_ns: int
-
-    @property
-    def size(self) -> int:
-        return len(self.live.case.choice.request.body)
-
-    @property
-    def names(self) -> tuple[str, str]:
-        return self.live.case.choice.model.name, self.version.manifest.version
+def _held_s(version: LoadedVersion, watch: Stopwatch) -> float:
+    """Return for how long a call has kept the gateway at work: all the time but what a worker had it for."""
+    away_us = watch.timings.predict_us if version.manifest.runs_code else 0
+    return watch.total_s - away_us / 1e6
 
 
 class _Line:
-    """The calls that one version is still to be asked, and when it may be asked again."""
+    """The calls that one version is still to be asked, each with when it was offered."""
 
-    __slots__ = ("calls", "rests_for", "rests_until_ns", "task", "troubles")
+    __slots__ = ("calls", "held_s", "rests_for", "rests_until_ns", "task", "troubles")
 
     def __init__(self) -> None:
-        self.calls: deque[_Beside] = deque()
+        self.calls: deque[tuple[int, Drawn]] = deque()
         self.task: asyncio.Task[None] | None = None
-        self.rests_for = ""
+        self.held_s: float | None = None
+        """The running mean of how long a call holds the gateway: a pause of the processor makes none a heavy one."""
+        self.rests_for: DropReason = "gateway_time"
         self.rests_until_ns = 0
         self.troubles = 0
         """In a row."""
 
-    def rest(self, now_ns: int, held_s: float, outcome: str) -> None:
+    def rest(self, now_ns: int, held_s: float, light_s: float, outcome: str) -> None:
         """Leave the version alone for as long as what it has just done asks for."""
         self.troubles = self.troubles + 1 if outcome in _TROUBLES else 0
         if self.troubles:
@@ -118,7 +137,8 @@ class _Line:
             rest_s = min(TROUBLE_REST_S * 2.0 ** min(self.troubles - 1, 10), MOST_REST_S)
         else:
             self.rests_for = "gateway_time"
-            rest_s = held_s * (REST if held_s <= LIGHT_S else HEAVY_REST)
+            self.held_s = held_s if self.held_s is None else self.held_s + _SMOOTHING * (held_s - self.held_s)
+            rest_s = held_s * (REST if self.held_s <= light_s else HEAVY_REST)
         self.rests_until_ns = now_ns + int(rest_s * 1e9)
 
 
@@ -146,28 +166,26 @@ class Shadows:
                 model=model,
                 version=version,
                 asked=self.tally.asked.get((model, version), 0),
-                outcomes=_of(self.tally.outcomes, model, version),
-                dropped=_of(self.tally.dropped, model, version),
+                outcomes=_of(self.tally.outcomes, (model, version)),
+                dropped=_of(self.tally.dropped, (model, version)),
             )
             for model, version in names
         ]
 
-    def offer(self, live: Dossier) -> None:
+    def offer(self, call: Drawn) -> None:
         """Have the shadow asked what a live call asked, where there is room for that. Nobody waits for it."""
-        shadow = live.case.choice.model.shadow
-        assert shadow is not None
-        call = _Beside(live, shadow.loaded, self._clock.tick_ns())
-        line = self._lines.setdefault(shadow.loaded.digest, _Line())
+        now_ns = self._clock.tick_ns()
+        line = self._lines.setdefault(call.version.digest, _Line())
         if self._closed:
             self._drop(call, "stopping")
-        elif line.rests_until_ns - call.offered_ns > PATIENCE_S * 1e9:
+        elif line.rests_until_ns - now_ns > PATIENCE_S * 1e9:
             self._drop(call, line.rests_for)
         elif self._calls >= MOST_CALLS or self._bytes + call.size > MOST_BYTES:
             self._drop(call, "queue_full")
         else:
             self._calls += 1
             self._bytes += call.size
-            line.calls.append(call)
+            line.calls.append((now_ns, call))
             if line.task is None:
                 line.task = asyncio.get_running_loop().create_task(self._work(line))
 
@@ -185,13 +203,13 @@ class Shadows:
             await asyncio.gather(*tasks, return_exceptions=True)
         self._later.flush()
 
-    def _take(self, line: _Line) -> _Beside:
-        call = line.calls.popleft()
+    def _take(self, line: _Line) -> Drawn:
+        _, call = line.calls.popleft()
         self._calls -= 1
         self._bytes -= call.size
         return call
 
-    def _drop(self, call: _Beside, reason: str) -> None:
+    def _drop(self, call: Drawn, reason: DropReason) -> None:
         self.tally.dropped[(*call.names, reason)] += 1
 
     def _lose(self) -> None:
@@ -206,16 +224,16 @@ class Shadows:
             now_ns = self._clock.tick_ns()
             if hindrance is None:
                 await self._ask(line, self._take(line))
-            elif now_ns - line.calls[0].offered_ns > PATIENCE_S * 1e9:
+            elif now_ns - line.calls[0][0] > PATIENCE_S * 1e9:
                 self._drop(self._take(line), hindrance)
             else:
                 left_s = (line.rests_until_ns - now_ns) / 1e9
                 await asyncio.sleep(min(left_s, _LOOK_S) if left_s > 0 else _LOOK_S)
         line.task = None
 
-    async def _hindrance(self, line: _Line) -> str | None:
+    async def _hindrance(self, line: _Line) -> DropReason | None:
         """Return why the version can't be asked the next call now, or None."""
-        call = line.calls[0]
+        _, call = line.calls[0]
         runtime = call.version.runtime
         began_ns = self._clock.tick_ns()
         if began_ns < line.rests_until_ns:
@@ -229,7 +247,7 @@ class Shadows:
         await asyncio.sleep(0)
         return "live_calls_wait" if self._clock.tick_ns() - began_ns > TURN_S * 1e9 else None
 
-    async def _ask(self, line: _Line, call: _Beside) -> None:
+    async def _ask(self, line: _Line, call: Drawn) -> None:
         self.tally.asked[call.names] += 1
         watch = Stopwatch(self._clock.tick_ns)
         try:
@@ -238,10 +256,10 @@ class Shadows:
             logger.exception("asking the shadow %s %s failed in a way that was not foreseen", *call.names)
             outcome = _UNFORESEEN
         self.tally.outcomes[(*call.names, outcome)] += 1
-        away_s = watch.timings.predict_us / 1e6 if call.version.manifest.runs_code else 0.0
-        line.rest(self._clock.tick_ns(), watch.total_s - away_s, outcome)
+        light_s = max(LIGHT_S, LIKE_LIVE * call.held_s)
+        line.rest(self._clock.tick_ns(), _held_s(call.version, watch), light_s, outcome)
 
-    async def _journey(self, call: _Beside, watch: Stopwatch) -> str:
+    async def _journey(self, call: Drawn, watch: Stopwatch) -> str:
         """Take a call through the stations of a live one, at the moment of the live one; return its outcome."""
         clock = replace(self._clock, now_us=lambda: call.live.ask.context.now_us)
         choice = watch.lap(_choice(call))
@@ -301,7 +319,7 @@ class _Later:
             self._lose()
 
 
-def _choice(call: _Beside) -> Choice:
+def _choice(call: Drawn) -> Choice:
     """Return the choice of the shadow; it has no fallback, and all the time that its model states."""
     live = call.live.case.choice
     return replace(
@@ -324,5 +342,5 @@ def _unread(choice: Choice, live: Dossier, clock: Clock) -> Dossier:
     return enrich(case, clock, live.deadline_ns)
 
 
-def _of(counts: dict[tuple[str, str, str], int], model: str, version: str) -> dict[str, int]:
-    return {name: count for (*names, name), count in counts.items() if names == [model, version]}
+def _of(counts: dict[tuple[str, str, _Name], int], names: tuple[str, str]) -> dict[_Name, int]:
+    return {name: count for (model, version, name), count in counts.items() if (model, version) == names}

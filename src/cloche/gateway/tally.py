@@ -5,6 +5,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 
+from cloche.registry.standing import DropReason
+
 LATENCY_BOUNDS_S = (
     0.0001,
     0.00025,
@@ -79,7 +81,7 @@ class ShadowTally:
         self.asked: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.outcomes: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         """Of those that were asked: `ok`, `refused`, or the code of an error."""
-        self.dropped: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self.dropped: defaultdict[tuple[str, str, DropReason], int] = defaultdict(int)
         """Of those that were not: why."""
         self.lost = 0
         """Records that the log did not take."""

@@ -39,12 +39,13 @@ def validate(choice: Choice) -> Case:
         raise _contradiction(choice, "version", request.version or "none")
     if body.as_of is not None and choice.kind == "live":
         raise _fault(choice, "as_of", "not_supported", "this server does not go back in time")
-    if body.many and choice.loaded.manifest.each is not None:
+    many = body.many
+    if many and choice.loaded.manifest.each is not None:
         raise _fault(choice, "inputs", "not_supported", "a ranking takes one call at a time: send input, not inputs")
     if body.parameters is not None:
         _check_storable(choice, body.parameters)
     subject = choice.subject or request.subject or body.subject
-    return Case(choice, body.rows, body.many, subject, body.parameters)
+    return Case(choice, body.rows, many, subject, body.parameters)
 
 
 def _check_storable(choice: Choice, parameters: dict[str, object]) -> None:

@@ -26,6 +26,7 @@ from cloche.log.writing import Files, SegmentWriter, probe
 Mode = Literal["disk", "os", "async"]
 
 _FULL = "the disk is full"
+_CLOSED = "it is closed"
 _COLLECT_S = 0.002
 _COLLECT_RECORDS = 64
 _FLUSH_S = 0.05
@@ -114,10 +115,6 @@ class Spool:
         """Return the size of what is promised to nobody yet, or, in the mode `async`, to everybody."""
         raise NotImplementedError
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise LogUnavailable(reason="it is closed")
-
     def _keep(self, records: Sequence[bytes]) -> str | None:
         """Write the records; return None, or why it failed."""
         reason: str | None = None
@@ -186,7 +183,8 @@ class WaitingSpool(Spool):
 
     def append(self, record: bytes) -> asyncio.Future[None]:
         """Return a future that is done once the record is kept."""
-        self._check_open()
+        if self._closed:
+            raise LogUnavailable(reason=_CLOSED)
         if not self._next.records:
             self._collect()
         caller = self._loop.create_future()
@@ -283,7 +281,8 @@ class AsyncSpool(Spool):
 
     def append(self, record: bytes) -> asyncio.Future[None]:
         """Return what is done already."""
-        self._check_open()
+        if self._closed:
+            raise LogUnavailable(reason=_CLOSED)
         self._waiting.append(record)
         self._size += len(record)
         if self._size >= _FLUSH_BYTES:

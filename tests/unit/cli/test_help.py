@@ -73,6 +73,7 @@ def test_every_command_that_shows_something_has_json():
         ("models",),
         ("release",),
         ("rollout",),
+        ("shadow",),
         ("log",),
         ("log", "export"),
         ("demo",),

@@ -80,15 +80,16 @@ def _compared(found: Comparison) -> None:
     if found.compared:
         printing.facts(list(_facts(found)))
     click.echo()
-    rows = [(each.live, each.shadow, each.calls) for each in found.outcomes]
-    printing.table(("live", "shadow", "calls"), rows)
+    outcomes = [(each.live, each.shadow, each.calls) for each in found.outcomes]
+    outcomes += [("not in the log", "", found.unpaired)] if found.unpaired else []
+    printing.table(("live", "shadow", "calls"), outcomes)
     if found.score and len(found.score.histogram) > 1:
         click.echo()
         _histogram(found.score)
     if found.furthest:
         click.echo()
-        rows = [(f"{each.apart:.4g}", each.live, each.shadow) for each in found.furthest]
-        printing.table(("apart", "live", "shadow"), rows)
+        examples = [(f"{each.apart:.4g}", each.live, each.shadow) for each in found.furthest]
+        printing.table(("apart", "live", "shadow"), examples)
 
 
 def _facts(found: Comparison) -> Iterator[tuple[str, object]]:
