@@ -31,7 +31,7 @@ def pages(said: str) -> list[dict[str, str]]:
     return found
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_flights_in_the_order_of_time(tmp_path: Path, capsys: pytest.CaptureFixture[str], evidence) -> None:
     plan, rows = (PLAN, TRAINING_ROWS) if PROVE else (QUICK, 6_000)
     roll_out(tmp_path, once=True, plan=plan + TOLERANT, rows=rows)

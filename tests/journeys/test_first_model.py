@@ -65,7 +65,7 @@ def test_a_later_version_answers_once_it_is_made_the_default(tmp_path: Path, whe
         assert caller.ask("GET", "/ready").status == 200
         second = publish(home, shop.twice_the_area, "area", examples, version="1.1.0")
         assert not second.live
-        assert caller.ask("POST", "/models/area/versions/1.1.0/predict", {"input": ROW}).status == 404
+        until(lambda: caller.ask("POST", "/models/area/versions/1.1.0/predict", {"input": ROW}).status == 200, 10.0)
         assert caller.predict("area", ROW).json["version"] == "1.0.0"
 
         cli(home, "models", "default", "area", "1.1.0")

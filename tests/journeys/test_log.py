@@ -64,6 +64,7 @@ def test_a_record_holds_what_was_asked_and_answered(server: Server, sent: Sent) 
     timings = record.pop("timings_us")
     assert set(timings) == {"choose", "validate", "enrich", "predict", "decide"}
     assert str(record.pop("digest")).startswith("sha256:")
+    assert str(record.pop("release_digest")).startswith("sha256:")
     assert record == {
         "id": answer["id"],
         "model": "area",
@@ -73,6 +74,9 @@ def test_a_record_holds_what_was_asked_and_answered(server: Server, sent: Sent) 
         "reason": "default",
         "caller": "anonymous",
         "kind": "live",
+        "shadows": None,
+        "labels": {},
+        "exposure": None,
         "outcome": "ok",
         "fallback": None,
         "answered_by": None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import jsonschema_rs
 import pytest
@@ -14,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.routing import Route
 
 import shop
+from cloche.assembly import KeeperParts
 from cloche.gateway import Gateway
 from cloche.settings import Settings
 from cloche.web.app import gateway_app
@@ -23,7 +23,10 @@ from serving import Answer, Caller, Server, cli, publish
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
 DOORS = ("/predict", "/models/{model}/predict", "/models/{model}/versions/{version}/predict")
-WRITES = ("/apply", "/models/{model}/undo")
+TURNS = tuple(f"/models/{{model}}/rollout/{verb}" for verb in ("start", "pause", "resume", "promote", "abort"))
+WRITES = ("/apply", "/models/{model}/undo", *TURNS)
+ROLLOUT = "/models/{model}/rollout"
+"""Nothing is there before a first rollout."""
 OPEN = {"/", "/live", "/ready", "/docs/docs.css", "/docs/docs.js"}
 """What answers without a token: health, and pages that say nothing of the models."""
 
@@ -39,7 +42,7 @@ def mounted(app: object) -> list[str]:
 
 
 GATEWAY = [*mounted(gateway_app(Gateway(None), None, CollectorRegistry(), Settings())), *DOORS]
-KEEPER = mounted(keeper_app(SimpleNamespace(), SimpleNamespace(), Settings()))
+KEEPER = mounted(keeper_app(KeeperParts(**dict.fromkeys(KeeperParts.__dataclass_fields__)), Settings()))
 
 
 def filled(path: str) -> str:
@@ -94,6 +97,8 @@ def test_every_address_answers_every_method_with_a_status_that_has_a_name(plain:
             elif path in (*DOORS, *WRITES) or method not in ("GET", "HEAD"):
                 check_problem(answer, 405, "method_not_allowed")
                 assert set(answer.headers["allow"].split(", ")) <= {"GET", "HEAD", "POST"}
+            elif path == ROLLOUT:
+                check_problem(answer, 404, "no_rollout")
             else:
                 assert answer.status == (307 if path == "/" else 200)
                 assert method == "GET" or answer.body == b""
@@ -143,7 +148,7 @@ def test_with_the_token_all_is_as_it_is_without_one(secured: Server) -> None:
     answer = secured.predict("area", ROW, **headers)
     assert (answer.status, answer.json["output"]) == (200, 10)
     for port, paths in ((secured.port, GATEWAY), (secured.control_port, KEEPER)):
-        for path in set(paths) - {*DOORS, *WRITES}:
+        for path in set(paths) - {*DOORS, *WRITES, ROLLOUT}:
             assert ask(port, "GET", filled(path), **headers).status in (200, 307)
     (line,) = cli(secured.home, "log", "query", "--json").splitlines()
     assert '"caller":"token"' in line.replace(" ", "")
