@@ -81,10 +81,10 @@ def _round(servers: list[Server], rows: models.Rows, seconds: float, number: int
 
 def _shipped(server: Server) -> Figures:
     """Wait until the keeper has shipped the log, so that no server pays for another; return what was left to do."""
-    backlog, began = server.backlog_bytes(), time.perf_counter()
-    while server.backlog_bytes():
+    backlog, began = server.backlog(), time.perf_counter()
+    while server.backlog():
         time.sleep(0.1)
-    return {"backlog_mb": backlog / 1e6, "shipped_s": time.perf_counter() - began}
+    return {"backlog": backlog, "shipped_s": time.perf_counter() - began}
 
 
 def fdatasync_us(folder: Path) -> float:

@@ -38,11 +38,10 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(30)
 
-    def backlog_bytes(self) -> float:
-        """How much of its log the keeper has not shipped yet."""
-        with urllib.request.urlopen(f"{self.control}/metrics", timeout=30) as response:
-            lines = response.read().decode().splitlines()
-        return float(next(line.split()[1] for line in lines if line.startswith("cloche_log_backlog_bytes ")))
+    def backlog(self) -> float:
+        """How many records its gateway has kept and its keeper has not shipped yet."""
+        kept = _metric(f"http://127.0.0.1:{self.port}", "cloche_log_kept_records_total")
+        return kept - _metric(self.control, "cloche_log_shipped_records_total")
 
     def family(self) -> dict[str, int]:
         """Resident memory in MB of the process and its children, by what they are."""
@@ -53,6 +52,12 @@ class Server:
             resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
             found[_role(words)] = int(resident.split()[1]) // 1024
         return found
+
+
+def _metric(server: str, name: str) -> float:
+    with urllib.request.urlopen(f"{server}/metrics", timeout=30) as response:
+        lines = response.read().decode().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
 
 
 def start_echo(body: bytes) -> Server:

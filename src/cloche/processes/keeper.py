@@ -24,8 +24,9 @@ logger = logging.getLogger(__name__)
 
 CONDUCT_AGAIN_S = 10.0
 
-NICENESS = 10
-"""The keeper gives way to the gateway: its work can wait, a caller can't.
+NICENESS = 15
+"""The keeper gives way to the gateway: its work can wait, a caller can't. Of a single core that callers keep busy it
+gets 3 %; what it can't ship then waits on the disk.
 
 It counts within one session only, since Linux shares a processor between sessions first: so nothing that the supervisor
 starts begins a session of its own.
