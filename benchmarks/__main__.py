@@ -24,6 +24,7 @@ from benchmarks.servers import LOAD_CPU, Server, start_cloche, start_echo, start
 
 ROOT = Path(__file__).parents[1]
 Figures = dict[str, float]
+SHIPPED_S = 60.0
 
 
 def main() -> None:
@@ -82,7 +83,9 @@ def _round(servers: list[Server], rows: models.Rows, seconds: float, number: int
 def _shipped(server: Server) -> Figures:
     """Wait until the keeper has shipped the log, so that no server pays for another; return what was left to do."""
     backlog, began = server.backlog(), time.perf_counter()
-    while server.backlog():
+    while server.backlog() > 0:
+        if time.perf_counter() - began > SHIPPED_S:
+            raise SystemExit(f"{server.name}: its keeper has not shipped the log within {SHIPPED_S:.0f} s")
         time.sleep(0.1)
     return {"backlog": backlog, "shipped_s": time.perf_counter() - began}
 

@@ -41,8 +41,8 @@ NOTES = [
     "One core for the server with everything it starts, the other for the load; distinct real rows of 12 numbers; one",
     "logistic regression behind every server. Medians over the rounds, with the lowest and highest. Ratios are taken",
     "within each round. Cloche validates against a schema, and keeps every call in its log (mode `os`: written before",
-    "the answer; `disk`: on the disk before the answer); the others do neither. The keeper has what is left",
-    "of the core (decision 13): what it has not shipped when the load ends is below, and is before the next is asked.",
+    "the answer; `disk`: on the disk before the answer); the others do neither. The keeper has what is left of",
+    "the core (decision 13). What it has not shipped when the load ends is below; all is before the next is asked.",
     "All calls of a connection have one head, which is read once (decision 13). Most of the distance between ONNX",
     "inline and the tutorial server is the change of runtime.",
 ]

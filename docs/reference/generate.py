@@ -19,7 +19,7 @@ from cloche.cli import cli
 from cloche.cli.lazy import LazyGroup
 from cloche.errors import ClocheError, ServingError
 from cloche.settings import SECRETS, Setting, declared
-from cloche.web.problems import STATUS
+from cloche.web.problems import MANAGEMENT, STATUS
 
 FOLDER = Path(__file__).parent
 _MADE_BY = "<!-- Written by docs/reference/generate.py. Change the code, and run it again. -->\n"
@@ -159,7 +159,7 @@ def every(kind: type[ClocheError]) -> Iterator[type[ClocheError]]:
 
 
 def _status(kind: type[ClocheError]) -> str:
-    status = STATUS.get(kind)
+    status = STATUS.get(kind) or MANAGEMENT.get(kind)
     retries = issubclass(kind, ServingError) and kind.retry_after_s is not None
     return f"{status or ''}{', with Retry-After' if retries else ''}"
 

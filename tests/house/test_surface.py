@@ -7,7 +7,7 @@ import inspect
 import cloche
 from cloche import errors
 from cloche.errors import ClocheError
-from cloche.web.problems import STATUS
+from cloche.web.problems import MANAGEMENT, STATUS
 
 
 def test_public_names() -> None:
@@ -54,3 +54,8 @@ def test_what_a_caller_can_meet_has_a_status() -> None:
     assert set(calls) == set(STATUS)
     for kind, status in STATUS.items():
         assert (status < 500) == issubclass(kind, errors.CallError), kind
+
+
+def test_what_the_keeper_can_be_asked_has_a_status() -> None:
+    leaves = [kind for kind in every_error() if not kind.__subclasses__()]
+    assert {kind for kind in leaves if issubclass(kind, errors.RegistryError)} <= set(MANAGEMENT)

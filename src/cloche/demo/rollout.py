@@ -11,17 +11,19 @@ import pandas as pd
 
 from cloche.assembly import open_registry
 from cloche.authoring.bridge import wait_for
-from cloche.demo.flights import COLUMNS, read_flights
+from cloche.demo.flights import COLUMNS
 from cloche.demo.models import boosted, carrier_mean, with_plane_age
 from cloche.demo.replay import CALLS_PER_S, Replay
 from cloche.demo.stage import (
     HEURISTIC,
     MODEL,
     TRAINING_MONTHS,
+    TRAINING_ROWS,
     Step,
     fresh_home,
     make_live,
     publish_version,
+    read,
     run_command,
     say,
     serve,
@@ -33,7 +35,6 @@ from cloche.registry.traffic import Rollout
 
 BOOSTED = "2.0.0"
 BROKEN = "2.1.0"
-TRAINING_ROWS = 60_000
 LOOK_S = 1.0
 
 PLAN = (
@@ -62,15 +63,11 @@ def roll_out(folder: Path, once: bool, plan: tuple[str, ...] = PLAN, rows: int =
     """
     home = fresh_home(folder)
     step = Step()
-    step.begin("Reading the flights that left New York in 2013")
-    flights = read_flights()
-    is_known = flights["month"].isin(TRAINING_MONTHS)
-    known = flights[is_known].sample(rows, random_state=0)
-    step.done(f"{len(flights):,} flights, {flights['late'].mean():.0%} of them late")
+    flights, known = read(step, rows)
     _publish_good(step, known, home)
     with serve(home) as server:
         say(f"\nReplaying the flights from October on, in the order of their departure, {CALLS_PER_S} a second.")
-        with Replay(server, flights[~is_known]) as replay:
+        with Replay(server, flights[~flights["month"].isin(TRAINING_MONTHS)]) as replay:
             _bring_in(home, BOOSTED, plan)
             _publish_broken(step, known, home)
             _bring_in(home, BROKEN, plan)

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pandas as pd
+
 from cloche.assembly import open_registry
 from cloche.authoring.bridge import wait_for
+from cloche.demo.flights import read_flights
 from cloche.home import Home
 from cloche.notebook import publish
 from cloche.processes.boot import ServerFile
@@ -27,6 +30,7 @@ from cloche.registry.traffic import Constant, Fallback
 MODEL = "flight-delay"
 HEURISTIC = "0.1.0"
 TRAINING_MONTHS = range(1, 10)
+TRAINING_ROWS = 60_000
 PREFERRED_PORT = 8000
 START_S = 60.0
 
@@ -51,6 +55,15 @@ def fresh_home(folder: Path) -> Home:
     """Empty a folder, and return the home in it."""
     shutil.rmtree(folder, ignore_errors=True)
     return Home(folder.resolve() / ".cloche")
+
+
+def read(step: Step, rows: int = TRAINING_ROWS) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return all flights, and `rows` of January to September, which are trained on."""
+    step.begin("Reading the flights that left New York in 2013")
+    flights = read_flights()
+    known = flights[flights["month"].isin(TRAINING_MONTHS)].sample(rows, random_state=0)
+    step.done(f"{len(flights):,} flights, {flights['late'].mean():.0%} of them late")
+    return flights, known
 
 
 def publish_version(step: Step, model: Any, version: str, home: Home, **options: Any) -> None:

@@ -12,16 +12,16 @@ from urllib.parse import urlsplit
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from cloche.demo.flights import COLUMNS, read_flights
+from cloche.demo.flights import COLUMNS
 from cloche.demo.models import boosted, carrier_mean, logistic
 from cloche.demo.stage import (
     HEURISTIC,
     MODEL,
-    TRAINING_MONTHS,
     Step,
     fresh_home,
     make_live,
     publish_version,
+    read,
     run_command,
     say,
     serve,
@@ -32,7 +32,6 @@ from cloche.home import Home
 from cloche.processes.boot import ServerFile
 
 LATER_MONTH = 11
-TRAINING_ROWS = 60_000
 CALLS = 400
 
 
@@ -45,11 +44,8 @@ def run(folder: Path, once: bool) -> None:
     """
     home = fresh_home(folder)
     step = Step()
-    step.begin("Reading the flights that left New York in 2013")
-    flights = read_flights()
-    known = flights[flights["month"].isin(TRAINING_MONTHS)].sample(TRAINING_ROWS, random_state=0)
+    flights, known = read(step)
     later = flights[flights["month"] == LATER_MONTH].sample(CALLS, random_state=1)
-    step.done(f"{len(flights):,} flights, {flights['late'].mean():.0%} of them late")
     _publish_all(step, known, later, home)
     with serve(home) as server:
         step.begin(f"Sending {CALLS} flights of November, one after the other")

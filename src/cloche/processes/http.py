@@ -55,12 +55,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin to count."""
-        self._begin()
-        super().on_message_begin()
-
-    def _begin(self) -> None:
         self._in_message = self._got_on = True
         self._waits_since_s = self.loop.time()
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Refuse a body that the parser would not read, and drop the trailers, which would be taken for headers.

@@ -147,7 +147,7 @@ class PredictDoor:
             pending = await self._gateway.begin(
                 Request(model, body, version, admission.subject, admission.deadline_ms, admission.caller, attributes)
             )
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  as above
             return failed(error)
         return Begun(pending, _encode(pending.answer))
 
@@ -155,7 +155,7 @@ class PredictDoor:
         """Return the response of a call whose record is kept, or could not be."""
         try:
             reply = self._gateway.finish(begun.pending)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  as above
             return failed(error)
         return _response(200, [_JSON, (b"server-timing", _server_timing(reply))], begun.body)
 

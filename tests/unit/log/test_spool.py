@@ -233,32 +233,52 @@ class Counting(Files):
         return super().write(file, data)
 
 
-@both
-async def test_records_of_a_few_turns_share_a_write(tmp_path, mode):
+@pytest.fixture
+async def counted(tmp_path, mode, monkeypatch):
+    """A spool with a segment, whose batches are closed by nothing but silence; and its files."""
+    monkeypatch.setattr(spool_module, "_COLLECT_S", 60)
+    monkeypatch.setattr(spool_module, "_COLLECT_RECORDS", 10**9)
     files = Counting()
     spool = open_spool(tmp_path, Log(mode=mode), files)
     await spool.append(b"the first makes a segment")
     files.writes = 0
+    yield spool, files
+    await spool.close()
+
+
+async def crowd(spool, records):
+    """Append one record in every turn of the loop."""
     kept = []
-    for number in range(20):
-        kept.append(spool.append(b"%d" % number))
+    for _ in range(records):
+        kept.append(spool.append(b"record"))
         await asyncio.sleep(0)
+    return kept
+
+
+@both
+async def test_records_of_a_few_turns_share_a_write(counted):
+    spool, files = counted
+    kept = await crowd(spool, 20)
     assert not any(caller.done() for caller in kept)
     await asyncio.gather(*kept)
     assert files.writes == 1
-    await spool.close()
 
 
 @both
-async def test_nobody_waits_for_a_crowd(tmp_path, mode):
-    files = Counting()
-    spool = open_spool(tmp_path, Log(mode=mode), files)
-    await spool.append(b"the first makes a segment")
-    files.writes = 0
-    kept = []
-    for _ in range(200):
-        kept.append(spool.append(b"record"))
-        await asyncio.sleep(0)
-    await asyncio.gather(*kept)
+async def test_a_batch_has_a_largest_size(counted, monkeypatch):
+    monkeypatch.setattr(spool_module, "_COLLECT_RECORDS", 10)
+    spool, files = counted
+    await asyncio.gather(*await crowd(spool, 100))
     assert files.writes > 1
-    await spool.close()
+
+
+@both
+async def test_nobody_waits_for_ever_for_a_crowd(counted, monkeypatch):
+    monkeypatch.setattr(spool_module, "_COLLECT_S", 0.01)
+    spool, files = counted
+    first, *_ = kept = await crowd(spool, 1)
+    async with asyncio.timeout(10):
+        while not first.done():
+            kept += await crowd(spool, 1)
+    await asyncio.gather(*kept)
+    assert files.writes > 0

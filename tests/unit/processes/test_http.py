@@ -76,7 +76,7 @@ async def _pour(writer: asyncio.StreamWriter, more: bytes) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "KEEP_ALIVE_S", 0.2)
+    monkeypatch.setattr(http, "KEEP_ALIVE_S", 0.5)
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -95,12 +95,12 @@ async def test_who_says_no_more_is_hung_up_on(impatient: None, fast: bool, said:
 async def test_a_connection_in_use_outlives_the_time_for_silence(impatient: None, fast: bool) -> None:
     async with served(fast) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        for _ in range(8):
+        for _ in range(12):
             await asyncio.sleep(0.06)
             writer.write(post(row()))
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
             await reader.readuntil(b"}")
-        writer.write(post(row(wait=0.5)))
+        writer.write(post(row(wait=0.8)))
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         writer.close()
 
