@@ -153,6 +153,8 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     exposure: Exposure | None = None
     shadows: bytes | None = None
     """Of a shadow: the id of the inference that it was asked beside."""
+    hurried: bool = False
+    """Whether the caller gave it less time than its model does."""
 
 
 RECORD_FORMAT = 1

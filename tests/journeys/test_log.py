@@ -77,6 +77,7 @@ def test_a_record_holds_what_was_asked_and_answered(server: Server, sent: Sent) 
         "shadows": None,
         "labels": {},
         "exposure": None,
+        "hurried": False,
         "outcome": "ok",
         "fallback": None,
         "answered_by": None,

@@ -46,7 +46,7 @@ KEEPER = mounted(keeper_app(KeeperParts(**dict.fromkeys(KeeperParts.__dataclass_
 
 
 def filled(path: str) -> str:
-    return path.replace("{model}", "area").replace("{version}", "1.0.0").replace("{number:int}", "1")
+    return path.replace("{model}", "area").replace("{version}", "1.0.0").replace("{number}", "1")
 
 
 def publish_all(home: Path) -> None:

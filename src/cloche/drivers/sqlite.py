@@ -254,19 +254,21 @@ def _row(record: Record) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
         _json(record.labels).decode() if record.labels else None,
         _json(record.exposure).decode() if record.exposure else None,
         record.shadows,
+        record.hurried,
     )
     return envelope, (record.id, record.time_us, subject, record.personal) if record.personal else None
 
 
 def _record(row: tuple[Any, ...]) -> Record:
     inference, version, *middle, timings, personal_digest, many = row[:18]
-    release_digest, labels, exposure, shadows, personal = row[18:]
+    release_digest, labels, exposure, shadows, hurried, personal = row[18:]
     fields: list[Any] = [version, inference, *middle, _timings(timings), personal_digest, personal or b"", bool(many)]
     fields += [
         release_digest or "",
         _labels(labels) if labels else {},
         _exposure(exposure) if exposure else None,
         shadows,
+        bool(hurried),
     ]
     return Record(*fields)
 

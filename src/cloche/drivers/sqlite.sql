@@ -24,7 +24,8 @@ create table if not exists inference (
     release_digest text,
     labels text, -- JSON object; null where there is none
     exposure text, -- JSON array in the order of cloche.values.Exposure
-    shadows blob
+    shadows blob,
+    hurried integer
 ) without rowid;
 
 -- title: create_personal
@@ -54,6 +55,9 @@ alter table inference add column exposure text;
 -- title: column_shadows
 alter table inference add column shadows blob;
 
+-- title: column_hurried
+alter table inference add column hurried integer;
+
 -- title: index_time
 create index if not exists inference_time on inference (time_us);
 
@@ -77,8 +81,9 @@ select ?1, ?2, ?3, ?4 where not exists (select 1 from inference where id = ?1);
 -- title: keep_inference
 insert or ignore into inference (
     id, format, time_us, model, version, digest, release, variant, reason, caller, kind, outcome, fallback,
-    answered_by, rows, timings_us, personal_digest, many, failed, release_digest, labels, exposure, shadows
-) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+    answered_by, rows, timings_us, personal_digest, many, failed, release_digest, labels, exposure, shadows,
+    hurried
+) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- title: keep_position
 insert or replace into position (spool, segment, "offset") values (?, ?, ?);
@@ -96,7 +101,7 @@ select time_us from inference where id = ?;
 select
     i.id, i.format, i.time_us, i.model, i.version, i.digest, i.release, i.variant, i.reason, i.caller, i.kind,
     i.outcome, i.fallback, i.answered_by, i.rows, i.timings_us, i.personal_digest, i.many, i.release_digest, i.labels,
-    i.exposure, i.shadows, p.data
+    i.exposure, i.shadows, i.hurried, p.data
 
 -- title: is_shadowed
 (i.shadows is not null or exists (select 1 from inference s where s.shadows = i.id))

@@ -181,6 +181,12 @@ class LoadedModel(msgspec.Struct, frozen=True, eq=False):
     release_digest: str = ""
     """Of the release, as it is stored."""
 
+    @property
+    def longest_ms(self) -> int:
+        """The longest deadline that a call may have, whichever override fits."""
+        overrides = self.traffic.overrides if self.traffic else ()
+        return max([self.deadline_ms, *(override.model.deadline_ms for override in overrides)])
+
 
 class Loaded(msgspec.Struct, frozen=True, eq=False):
     """Everything that is live at one moment. A release replaces it as a whole."""

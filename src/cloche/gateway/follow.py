@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from cloche.errors import BundleCorrupt, ClocheError, NewerFormat, ReleaseNotFound
 from cloche.gateway import Gateway
 from cloche.gateway.choose import Loaded, LoadedModel
 from cloche.gateway.traffic import in_force, load_model
-from cloche.gateway.versions import Pinned, Versions, why_not
+from cloche.gateway.versions import Pinned, Versions, passes, why_not
 from cloche.registry.catalog import Registry
 from cloche.registry.release import Live, Routing, Stored
 from cloche.registry.standing import STANDING_FORMAT, Standing, Waiting, shortened
@@ -31,6 +34,15 @@ EARLIER = 5
 """How many earlier releases of a model a new gateway tries, where the newest does not load."""
 
 GLANCE_S = 0.005
+
+
+class _Failed(NamedTuple):
+    """A version that does not load."""
+
+    version: str
+    reason: str
+    passing: bool = False
+    """As in `Waiting`."""
 
 
 class Follower:
@@ -212,10 +224,13 @@ class Follower:
         self._tasks[name] = task
         task.add_done_callback(lambda done: self._tasks.pop(name) if self._tasks.get(name) is done else None)
 
-    def _wait_for(self, name: str, number: int, version: str | None = None, reason: str | None = None) -> None:
+    def _wait_for(self, name: str, number: int, failed: _Failed | None = None) -> None:
         model = self._gateway.loaded.models.get(name)
-        said = shortened(reason) if reason else None
-        self._waiting[name] = Waiting(name, number, model.release if model else None, version, said)
+        waiting = Waiting(name, number, model.release if model else None)
+        if failed is not None:
+            said = shortened(failed.reason)
+            waiting = replace(waiting, version=failed.version, reason=said, passing=failed.passing)
+        self._waiting[name] = waiting
 
     def _show(self, models: Mapping[str, LoadedModel]) -> None:
         """Put what is loaded in force, with the names of what is not."""
@@ -231,10 +246,10 @@ class Follower:
         pause_s = RETRY_S
         try:
             while failed := await self._try(name, live.models[name], number, live.digests[name]):
-                logger.error("%s, release %d, is not in force: %s does not load: %s", name, number, *failed)
+                logger.error("%s, release %d, is not in force: %s does not load: %s", name, number, *failed[:2])
                 if name not in self._gateway.loaded.models:
                     await self._fall_back(name, number)
-                self._wait_for(name, number, *failed)
+                self._wait_for(name, number, failed)
                 await self._say()
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, MOST_RETRY_S)
@@ -260,13 +275,13 @@ class Follower:
                 if not self._is_in_force(name, number):
                     self._versions.drop((name, number))
 
-    async def _try(self, name: str, routing: Routing, number: int, digest: str) -> tuple[str, str] | None:
+    async def _try(self, name: str, routing: Routing, number: int, digest: str) -> _Failed | None:
         """Load a routing and put it in force; else return which version does not load, and why.
 
         What did load is held for the next try. Whoever makes none lets go of it.
         """
         if routing.default not in routing.active:
-            return routing.default, "it is the default, and not active"
+            return _Failed(routing.default, "it is the default, and not active")
         self._versions.hold((name, number), routing.active.values())
         loading = {
             version: self._versions.load(Pinned(name, version, pinned)) for version, pinned in routing.active.items()
@@ -274,13 +289,13 @@ class Follower:
         await asyncio.wait(loading.values())
         for version, task in loading.items():
             if reason := why_not(task):
-                return version, reason
+                return _Failed(version, reason, not task.cancelled() and passes(task.exception()))
         versions = {version: task.result() for version, task in loading.items()}
         for version, schema in routing.schemas.items():
             try:
                 versions[version] = await self._versions.held_to(versions[version], schema)
             except (ClocheError, OSError) as error:
-                return version, f"its schema can't be read: {error}"
+                return _Failed(version, f"its schema can't be read: {error}", passes(error))
         self._put_in_force(load_model(name, number, routing, versions, self._deadline_ms, digest))
         return None
 
@@ -296,4 +311,4 @@ class Follower:
         self._show({**self._gateway.loaded.models, name: model})
         logger.info("%s: release %d is in force, default %s", name, number, model.default.manifest.version)
         if before is not None and before.release != number:
-            self._versions.drop((name, before.release), linger_s=before.deadline_ms / 1000)
+            self._versions.drop((name, before.release), linger_s=before.longest_ms / 1000)

@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
+from collections.abc import Coroutine
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from cloche.errors import (
     InvalidVersion,
     NotLiveThen,
     SchemaMismatch,
+    ServingError,
     UnknownVersion,
     VersionLoading,
     VersionUnavailable,
@@ -88,29 +90,29 @@ class History:
         as_of = _as_of(request)
         if as_of is not None and request.version is not None:
             raise _fault(model, "contradiction", "a moment says which version answers: name one of the two")
-        deadline_ms = min(request.deadline_ms or model.deadline_ms, model.deadline_ms)
+        deadline = _now() + min(request.deadline_ms or model.deadline_ms, model.deadline_ms) / 1000
         if as_of is not None:
-            return await self._at(model, request, as_of, deadline_ms)
+            return await self._at(model, request, as_of, deadline)
         if isinstance(refusal, UnknownVersion) and request.version is not None:
-            return await self._inactive(model, request, request.version, refusal, deadline_ms)
+            return await self._inactive(model, request, request.version, refusal, deadline)
         raise refusal
 
     async def _inactive(
-        self, model: LoadedModel, request: Request, version: str, refusal: UnknownVersion, deadline_ms: int
+        self, model: LoadedModel, request: Request, version: str, refusal: UnknownVersion, deadline: float
     ) -> Choice:
         """Return the choice of a version that is published and not active."""
-        digest = await self._digest(model.name, version)
+        digest = await self._digest(model.name, version, deadline)
         if digest is None:
             raise refusal
-        loaded = await self._load(Pinned(model.name, version, digest), deadline_ms)
+        loaded = await self._load(Pinned(model.name, version, digest), None, deadline)
         return Choice(request, _alone(model, loaded), loaded, None, "explicit", kind="history")
 
-    async def _at(self, model: LoadedModel, request: Request, as_of: str, deadline_ms: int) -> Choice:
+    async def _at(self, model: LoadedModel, request: Request, as_of: str, deadline: float) -> Choice:
         """Return the choice of the version that was the default at a moment, for calls like this."""
         number = self._timeline.at(model.name, self._moment_us(model, as_of))
         if number is None:
             raise NotLiveThen(model=model.name, as_of=as_of)
-        stored = await self._release(model, number)
+        stored = await self._release(model, number, deadline)
         routing = stored.release.models[model.name]
         peeked, attributes = _looked_up(routing, request)
         for override in routing.overrides:
@@ -118,19 +120,11 @@ class History:
                 routing = overridden(routing, override)
                 break
         default = Pinned(model.name, routing.default, routing.active[routing.default])
-        loaded = await self._load(default, deadline_ms)
-        if schema := routing.schemas.get(routing.default):
-            loaded = await self._held_to(loaded, schema)
+        loaded = await self._load(default, routing.schemas.get(routing.default), deadline)
         stated = routing.deadline_ms or loaded.manifest.deadline_ms or self._limits.deadline_ms
         then = replace(_alone(model, loaded), release=number, release_digest=stored.digest, deadline_ms=stated)
         subject = request.subject or peeked.subject
         return Choice(request, then, loaded, None, "as_of", subject, attributes=attributes, kind="history")
-
-    async def _held_to(self, loaded: LoadedVersion, schema: str) -> LoadedVersion:
-        try:
-            return await self._versions.held_to(loaded, schema)
-        except (ClocheError, OSError) as error:
-            raise _unavailable(loaded.manifest.name, loaded.manifest.version, error) from None
 
     def _moment_us(self, model: LoadedModel, as_of: str) -> int:
         try:
@@ -143,7 +137,7 @@ class History:
             raise _fault(model, "in_the_future", "nobody knows yet what will be live then")
         return moment_us
 
-    async def _digest(self, name: str, version: str) -> str | None:
+    async def _digest(self, name: str, version: str, deadline: float) -> str | None:
         """Return the identity of a version, or None where it is not published."""
         key = (name, version)
         if (known := self._digests.get(key)) is not None:
@@ -151,7 +145,7 @@ class History:
         if self._absent.get(key, 0.0) > _now():
             return None
         try:
-            digest = await self._registry.digest(name, check_version(version))
+            digest = await _by(deadline, self._registry.digest(name, check_version(version)))
         except InvalidVersion:
             return None
         except (ClocheError, OSError) as error:
@@ -162,26 +156,45 @@ class History:
             _remember(self._digests, key, digest, REMEMBERED)
         return digest
 
-    async def _release(self, model: LoadedModel, number: int) -> Stored:
+    async def _release(self, model: LoadedModel, number: int, deadline: float) -> Stored:
         if (known := self._releases.get(number)) is not None:
             return known
         try:
-            stored = await self._registry.releases.stored(number)
+            stored = await _by(deadline, self._registry.releases.stored(number))
         except (ClocheError, OSError) as error:
             raise _unavailable(model.name, f"release {number}", error) from None
         _remember(self._releases, number, stored, REMEMBERED // 10)
         return stored
 
-    async def _load(self, pinned: Pinned, deadline_ms: int) -> LoadedVersion:
-        """Return a version, where it is loaded by the deadline. Loading goes on after it."""
+    async def _load(self, pinned: Pinned, schema: str | None, deadline: float) -> LoadedVersion:
+        """Return a version, held to a schema of its release, where it is loaded by the deadline.
+
+        Loading goes on after that. Nobody stops it before the call has come to it: from here to its runtime, nothing
+        waits.
+        """
+        loading = self._loading(pinned)
+        with self._versions.wanted(pinned):
+            loaded = await self._loaded(pinned, loading, deadline)
+            if schema is None:
+                return loaded
+            try:
+                return await _by(deadline, self._versions.held_to(loaded, schema))
+            except (ClocheError, OSError) as error:
+                raise _unavailable(pinned.model, pinned.version, error) from None
+
+    def _loading(self, pinned: Pinned) -> asyncio.Task[LoadedVersion]:
         names = {"model": pinned.model, "version": pinned.version}
         if self._failed.get(pinned.digest, 0.0) > _now():
             raise VersionUnavailable(**names)
         loading = self._versions.load_spare(pinned)
         if loading is None:
             raise VersionLoading(**names)
+        return loading
+
+    async def _loaded(self, pinned: Pinned, loading: asyncio.Task[LoadedVersion], deadline: float) -> LoadedVersion:
+        names = {"model": pinned.model, "version": pinned.version}
         if not loading.done():
-            await asyncio.wait([loading], timeout=deadline_ms / 1000)
+            await asyncio.wait([loading], timeout=deadline - _now())
         if not loading.done() or loading.cancelled():
             raise VersionLoading(**names)
         if reason := why_not(loading):
@@ -224,9 +237,26 @@ def _fault(model: LoadedModel, code: str, message: str) -> SchemaMismatch:
     return SchemaMismatch(model=model.name, version=model.default.manifest.version, faults=[fault])
 
 
-def _unavailable(name: str, what: str, error: Exception) -> VersionUnavailable:
+def _unavailable(name: str, what: str, error: Exception) -> ServingError:
+    if isinstance(error, TimeoutError):
+        return VersionLoading(model=name, version=what)
     logger.warning("%s %s can't be read for a call back in time: %s", name, what, error)
     return VersionUnavailable(model=name, version=what)
+
+
+async def _by(deadline: float, work: Coroutine[Any, Any, V]) -> V:
+    """Return what comes of some work, or raise TimeoutError at the deadline.
+
+    `asyncio.timeout` needs a current task, and a call has none before it first waits (`cloche.processes.eager`).
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        await asyncio.wait([task], timeout=deadline - _now())
+        if not task.done():
+            raise TimeoutError
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def _now() -> float:

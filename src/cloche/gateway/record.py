@@ -107,6 +107,7 @@ def _sealed(
         labels=dict(choice.labels),
         exposure=choice.exposure,
         shadows=choice.shadows,
+        hurried=dossier.ask.deadline_ms < choice.model.deadline_ms,
     )
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
-from cloche.errors import ClocheError, DoesNotLoad, ServingError
+from cloche.errors import ClocheError, DoesNotLoad, ServingError, StoreUnavailable
 from cloche.gateway.choose import LoadedVersion
 from cloche.registry.bundle import Manifest, decode_manifest
 from cloche.registry.catalog import Registry
@@ -45,12 +46,14 @@ class Pinned(msgspec.Struct, frozen=True):
 class _Entry:
     """A version that is loaded or being loaded. Times are the loop's, in seconds."""
 
-    __slots__ = ("kept_until", "loading", "used_at")
+    __slots__ = ("kept_until", "loading", "used_at", "wanted_by")
 
     def __init__(self, loading: asyncio.Task[LoadedVersion], used_at: float) -> None:
         self.loading = loading
         self.used_at = used_at
         self.kept_until = used_at
+        self.wanted_by = 0
+        """How many calls wait for it, or are on their way to it."""
 
 
 class Versions:
@@ -86,6 +89,18 @@ class Versions:
             if len(self._idle) >= self._limits.history_versions:
                 return None
         return self.load(pinned)
+
+    @contextmanager
+    def wanted(self, pinned: Pinned) -> Iterator[None]:
+        """Stop a version for nobody else meanwhile, where it is loaded or being loaded: a call waits for it."""
+        entry = self._entries.get(pinned.digest)
+        if entry is not None:
+            entry.wanted_by += 1
+        try:
+            yield
+        finally:
+            if entry is not None:
+                entry.wanted_by -= 1
 
     def hold(self, holder: Holder, digests: Collection[str]) -> None:
         """Keep these versions until `drop`, whether they are loaded yet or not."""
@@ -123,7 +138,8 @@ class Versions:
         for digest in idle:
             entry = self._entries[digest]
             is_old = now - entry.used_at > self._limits.history_idle_ms / 1000
-            if entry.loading.done() and entry.kept_until <= now and (is_old or too_many > 0):
+            is_free = entry.loading.done() and entry.kept_until <= now and not entry.wanted_by
+            if is_free and (is_old or too_many > 0):
                 self._stop(digest)
                 too_many -= 1
 
@@ -184,6 +200,11 @@ def why_not(loading: asyncio.Task[LoadedVersion]) -> str | None:
         return f"its files can't be read: {error.strerror or 'no answer'}"
     logger.error("loading a version failed in a way that was not foreseen", exc_info=error)
     return f"{type(error).__name__}: {error}"
+
+
+def passes(error: BaseException | None) -> bool:
+    """Tell whether what made a load fail is the fault of this host or of the store, and not of the version."""
+    return isinstance(error, OSError | StoreUnavailable)
 
 
 async def _close(loading: asyncio.Task[LoadedVersion]) -> None:

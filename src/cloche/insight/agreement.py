@@ -156,7 +156,8 @@ class Agreement:
     """What the log says of the shadows of one model since a moment.
 
     A shadow's record has the time of the live call, and comes into the log after it. So the last stretch, into which
-    records may still come, is read anew at every look; what lies before it is settled.
+    records may still come, is read anew at every look; what lies before it is settled. It begins before the newest
+    record that is in the log, however long ago that was: what waits to be shipped is still to come.
 
     Args:
         log: where the records are.
@@ -172,7 +173,7 @@ class Agreement:
         self._model = model
         self._late_us = late_ms * 1000
         self._settled: dict[str, Tallied] = {}
-        self._settled_us = since_us
+        self._settled_us = self._newest_us = since_us
         self._manifests: dict[str, Manifest] = {}
 
     async def look(self, now_us: int) -> list[Comparison]:
@@ -181,13 +182,14 @@ class Agreement:
         Raises:
             LogError, RegistryError: the log or a manifest can't be read.
         """
-        until_us = max(now_us - self._late_us, self._settled_us)
+        until_us = max(min(now_us, self._newest_us) - self._late_us, self._settled_us)
         settled = _copied(self._settled)
         recent: dict[str, Tallied] | None = None
         async for together in self._moments():
             if recent is None and together[0].time_us >= until_us:
                 recent = _copied(settled)
             await self._note(settled if recent is None else recent, together)
+            self._newest_us = max(self._newest_us, together[0].time_us)
         self._settled, self._settled_us = settled, until_us
         found = settled if recent is None else recent
         return [_comparison(version, found[version]) for version in sorted(found)]

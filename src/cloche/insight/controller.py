@@ -95,6 +95,8 @@ class Controller:
                 self._troubles.pop(model, None)
             except (ClocheError, OSError) as error:
                 self._stumble(model, f"the rollout of {model} to {rollout.to} stays as it is: {error}")
+            except Exception:
+                logger.exception("the rollout of %s to %s stays as it is", model, rollout.to)
 
     def _stumble(self, model: str, trouble: str) -> None:
         """Say it once, and again when it has been well in between."""
@@ -131,7 +133,7 @@ class Controller:
             return None
         try:
             checked = self._checks[step].result()
-        except (ClocheError, OSError):
+        except Exception:
             del self._checks[step]
             raise
         standing = self._preflight.standing(model, rollout.to, live.released[model])

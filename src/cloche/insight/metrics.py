@@ -1,4 +1,4 @@
-"""What a canary is judged by: each metric against the default of the same time."""
+"""What a canary is judged by: each metric against the default of the same time, where it still gets calls."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def alpha_of(plan: RolloutPlan) -> float:
     """Return the part of `ALPHA` that one test of one step has.
 
     Every step has sequences of its own, over the data of that step: so the arms are compared over the same time at one
-    share, whatever traffic was like in the steps before. Steps and tests have equal parts. A step that a person resumes
-    begins anew with the same part.
+    share, whatever traffic was like in the steps before. Only the last step has no default but that of the step before.
+    Steps and tests have equal parts. A step that a person resumes begins anew with the same part.
     """
     return ALPHA / (_TESTS * len(plan.steps))
 

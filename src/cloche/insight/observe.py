@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from cloche.errors import DeadlineExceeded, Overloaded
 from cloche.insight.window import Seen, Window, empty_window
 from cloche.log.columns import is_packed, unpack_output
 from cloche.ports import Filter, LogReader
@@ -25,6 +26,7 @@ SHIPPED_MS: Final = 10_000
 
 ANSWERED: Final = frozenset({"ok", "refused"})
 _IN_AN_EXPERIMENT = "experiment:"
+_TOO_LATE: Final = frozenset({DeadlineExceeded.code, Overloaded.code})
 _personal = msgspec.msgpack.Decoder(Personal).decode
 
 
@@ -61,14 +63,15 @@ class Observer:
     """What was seen of a rollout since its step began.
 
     A call is recorded when it has been answered, and read by its time of arrival. So the last stretch, into which calls
-    may still come, is read anew at every look; what lies before it is settled and is never read again.
+    may still come, is read anew at every look; what lies before it is settled and is never read again. It begins
+    before the newest call that is in the log, however long ago that was: what waits to be shipped is still to come.
     """
 
     def __init__(self, log: LogReader, arms: Arms, rollout: Rollout) -> None:
         self._log = log
         self._arms = arms
         self._settled = empty_window()
-        self._settled_us = rollout.step_us
+        self._settled_us = self._newest_us = rollout.step_us
 
     async def look(self, now_us: int) -> Window:
         """Return what was seen until now.
@@ -76,13 +79,14 @@ class Observer:
         Raises:
             LogError: the log can't be read.
         """
-        until_us = max(now_us - self._arms.late_ms * 1000, self._settled_us)
+        until_us = max(min(now_us, self._newest_us) - self._arms.late_ms * 1000, self._settled_us)
         settled = self._settled.copy()
         recent: Window | None = None
         async for record in self._log.scan(Filter(model=self._arms.model, since_us=self._settled_us)):
             if recent is None and record.time_us >= until_us:
                 recent = settled.copy()
             self._note(settled if recent is None else recent, record)
+            self._newest_us = max(self._newest_us, record.time_us)
         self._settled, self._settled_us = settled, until_us
         return recent or settled.copy()
 
@@ -91,6 +95,8 @@ class Observer:
         stable = record.variant == STABLE and record.version == self._arms.stable.version
         if record.kind != "live" or not (canary or stable) or record.reason.startswith(_IN_AN_EXPERIMENT):
             return
+        if record.hurried and (record.fallback or record.outcome) in _TOO_LATE:
+            return  # whoever gives a version a millisecond learns nothing of it
         draw = draw_of(record)
         manifest, sample = (self._arms.canary, window.canary) if canary else (self._arms.stable, window.stable)
         scored = self._arms.scored and sample.keeps(draw)

@@ -13,12 +13,11 @@ import msgspec
 from cloche.authoring.outcomes import Alike, Outcome, close_to, difference, outcomes_of, same_type
 from cloche.errors import CallError, ClocheError, ServingError
 from cloche.registry.bundle import Golden, Manifest
-from cloche.registry.catalog import Registry
-from cloche.registry.standing import read_standing
+from cloche.registry.catalog import Registry, schema_taken
+from cloche.registry.standing import read_standing, shortened
 from cloche.registry.traffic import Rollout
 from cloche.runtimes.process import WorkerProcess
 from cloche.schema.compare import compare
-from cloche.schema.meant import meant
 from cloche.values import NO_INFERENCE, CallContext
 
 LEVEL: Final = 0.95
@@ -61,14 +60,15 @@ class Preflight:
     def standing(self, model: str, version: str, release: int) -> Checked | None:
         """Return whether this host's gateway has a release in force, or None while it is loading it.
 
-        Where no gateway says anything here (it runs on other hosts), nothing is waited for.
+        A store that does not give it the version says nothing of the version, and it tries that again. Where no gateway
+        says anything here (it runs on other hosts), nothing is waited for.
         """
         found = read_standing(self._run)
         if found is None or found.in_force.get(model, 0) >= release:
             return Checked()
-        failed = [each for each in found.waiting if each.model == model and each.reason and each.version == version]
-        if failed:
-            return Checked("load", {"load": _shortened(failed[0].reason or "")})
+        for each in found.waiting:
+            if (each.model, each.version, each.release) == (model, version, release) and each.reason:
+                return None if each.passing else Checked("load", {"load": shortened(each.reason, _LONGEST_REASON)})
         return None
 
     async def check(self, model: str, rollout: Rollout, deadline_ms: int) -> Checked:
@@ -78,9 +78,10 @@ class Preflight:
             ClocheError: the registry can't be read; nothing is known of the version.
             OSError: this host's copy of it can't be.
         """
-        stable, _ = await self._registry.manifest(model, rollout.stable)
+        schemas = (await self._registry.releases.live()).models[model].schemas
+        before = await schema_taken(self._registry, model, rollout.stable, schemas)
+        found = compare(before, await schema_taken(self._registry, model, rollout.to, schemas))
         manifest, digest = await self._registry.manifest(model, rollout.to)
-        found = compare(_taken(stable), _taken(manifest))
         evidence: dict[str, Any] = {"schema": msgspec.to_builtins(found), "signature": "no policy"}
         folder = await self._registry.fetch(model, rollout.to, digest)
         tried = await asyncio.to_thread(self._try, folder, manifest, deadline_ms)
@@ -98,7 +99,7 @@ class Preflight:
         except (ServingError, CallError) as error:
             return Checked("golden", {"golden": _told(error)})
         except ClocheError as error:
-            return Checked("load", {"load": _shortened(str(error))})
+            return Checked("load", {"load": shortened(str(error), _LONGEST_REASON)})
         evidence = {
             "load_s": round(loaded_s, 3),
             "golden": {"cases": len(cases), "differing": len(differing)},
@@ -107,10 +108,6 @@ class Preflight:
         }
         slow = warm_ms is not None and warm_ms > deadline_ms
         return Checked("golden" if differing else "latency" if slow else None, evidence)
-
-
-def _taken(manifest: Manifest) -> dict[str, Any]:
-    return meant(manifest.input_schema, manifest.unknown_fields, manifest.each)
 
 
 def _cases(folder: Path, manifest: Manifest) -> Iterator[GoldenCase]:
@@ -149,8 +146,4 @@ def _warm_p95(worker: WorkerProcess, manifest: Manifest, cases: list[GoldenCase]
 
 def _told(error: ClocheError) -> str:
     traceback = error.private.get("traceback") if isinstance(error, ServingError) else None
-    return _shortened(str(traceback or error))
-
-
-def _shortened(reason: str) -> str:
-    return reason if len(reason) <= _LONGEST_REASON else "…" + reason[-_LONGEST_REASON:]
+    return shortened(str(traceback or error), _LONGEST_REASON)

@@ -7,7 +7,8 @@
 
 A step is left for the next when it has lasted, the canary has had its calls, and harm beyond the margins is excluded.
 Harm that is certain sends the version back, at any time. What stays unclear for too long pauses: a canary that nobody
-judges keeps its share, and a version without data never gets more.
+judges keeps its share, and a version without data never gets more. In the last step the default gets no calls; there
+the canary is compared with what the default did in the step before.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from typing import Any
 
 import msgspec
 
-from cloche.insight.metrics import SCORE_SHIFT, Measured, alpha_of, measure, trip
-from cloche.insight.window import Window
+from cloche.insight.metrics import RATES, SCORE_SHIFT, Measured, alpha_of, measure, trip
+from cloche.insight.window import Sample, Window
 from cloche.registry.traffic import Rollout, RolloutPlan
 
 
@@ -29,7 +30,7 @@ def decide(rollout: Rollout, window: Window, now_us: int) -> Rollout | None:
         window: what was seen since its step began.
         now_us: microseconds UTC.
     """
-    measured = measure(window, rollout.plan)
+    measured = measure(beside(rollout, window), rollout.plan)
     worse = [found.metric for found in measured if found.verdict == "worse"]
     if harm := trip(window, rollout.plan) or next(iter(worse), None):
         return _turned(rollout, now_us, window, measured, state="rolled_back", reason=harm)
@@ -59,12 +60,37 @@ def has_data(rollout: Rollout, window: Window) -> bool:
     return min(sample.calls for sample in arms) >= rollout.plan.min_requests
 
 
+def beside(rollout: Rollout, window: Window) -> Window:
+    """Return what the canary is compared with beside it: in the last step, the default's calls of the step before.
+
+    These are in the evidence with which the last step began; they are not where there was no other step, or where a
+    person has resumed it.
+    """
+    if compares(rollout) or not rollout.evidence.get("calls"):
+        return window
+    calls = rollout.evidence["calls"]["stable"]
+    shares = {found["metric"]: found.get("stable") or 0.0 for found in rollout.evidence["metrics"]}
+    stable = Sample(calls=calls, **{metric: round(shares.get(metric, 0.0) * calls) for metric in RATES})
+    return msgspec.structs.replace(window, stable=stable)
+
+
+def beyond(measured: list[Measured]) -> list[str]:
+    """Return which rates are beyond the margin, certain or not; without a default, as if it never failed."""
+    excess = {found.metric: found.canary if found.estimate is None else found.estimate for found in measured}
+    margins = {found.metric: found.margin for found in measured}
+    return [metric for metric in RATES if (excess[metric] or 0.0) > (margins[metric] or 0.0)]
+
+
 def passes(rollout: Rollout, window: Window, measured: list[Measured]) -> bool:
-    """Return whether the evidence is enough for the next step. The last step, without a default beside it, compares
-    nothing: it shows that the version bears all calls."""
+    """Return whether the evidence is enough for the next step, or for the promotion.
+
+    The last step shows that the version bears all calls: that it does not fail more often than it may.
+    """
     if not has_data(rollout, window):
         return False
-    if not compares(rollout) or rollout.plan.no_harm_found:
+    if not compares(rollout):
+        return not beyond(measured)
+    if rollout.plan.no_harm_found:
         return True
     return all(found.verdict == "not_worse" for found in measured if found.metric != SCORE_SHIFT)
 

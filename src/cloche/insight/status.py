@@ -8,10 +8,11 @@ import msgspec
 
 from cloche.insight.metrics import SCORE_SHIFT, Measured, measure
 from cloche.insight.observe import Observer, arms_of
-from cloche.insight.rollout import compares, evidence_of, passes
+from cloche.insight.rollout import beside, beyond, compares, evidence_of, passes
 from cloche.insight.window import Window
 from cloche.ports import LogReader
 from cloche.registry.catalog import Registry
+from cloche.registry.checking import NONE_LEFT, share_outside_experiments
 from cloche.registry.release import Routing
 from cloche.registry.traffic import Rollout
 
@@ -57,7 +58,7 @@ class Watch:
             waiting = ["the preflight"] if rollout.state == "preflight" else []
             return Status(self._model, release, rollout, None, rollout.evidence, waiting)
         window = await (await self._observer(routing, rollout)).look(now_us)
-        measured = measure(window, rollout.plan)
+        measured = measure(beside(rollout, window), rollout.plan)
         return Status(
             model=self._model,
             release=release,
@@ -96,7 +97,11 @@ def _waiting_for(
     if not passes(rollout, window, measured) and compares(rollout) and not plan.no_harm_found:
         unclear = [each.metric for each in measured if each.verdict == "unclear" and each.metric != SCORE_SHIFT]
         waiting += [f"certainty about {', '.join(unclear).replace('_', ' ')}"] if unclear else []
+    if not compares(rollout) and (too_many := beyond(measured)):
+        waiting.append(f"fewer {', '.join(too_many).replace('_', ' ')}")
     running = [name for name, experiment in routing.experiments.items() if experiment.status == "running"]
-    if not window.canary.calls and running:
+    if not share_outside_experiments(routing):
+        waiting.append(NONE_LEFT)
+    elif not window.canary.calls and running:
         waiting.append(f"calls that are in no experiment; running: {', '.join(running)}")
     return waiting

@@ -45,6 +45,7 @@ def to_json(record: Record) -> dict[str, Any]:
         "shadows": str(uuid.UUID(bytes=record.shadows)) if record.shadows else None,
         "labels": record.labels,
         "exposure": msgspec.structs.asdict(record.exposure) if record.exposure else None,
+        "hurried": record.hurried,
         "outcome": record.outcome,
         "fallback": record.fallback,
         "answered_by": record.answered_by,

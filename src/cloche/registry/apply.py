@@ -129,10 +129,8 @@ def incompatibility(each: ModelPlan) -> list[str]:
     """Return why callers of a model may have to change, line by line."""
     assert each.compatibility is not None
     change = next((words(found) for found in each.changes if found.field in ("default", "schemas")), "default")
-    sure = each.compatibility.verdict == "no"
-    fact = "does not take all that the old one took" if sure else "can't be shown to take all that the old one took"
     return [
-        f"{each.model}: the new default ({change}) {fact}",
+        f"{each.model}: the new default ({change}) {each.compatibility.fact} the old one took",
         *(f"  {difference}" for difference in each.compatibility.differences),
     ]
 

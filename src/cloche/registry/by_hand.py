@@ -9,13 +9,14 @@ from typing import Any, Final, Literal
 import msgspec
 
 from cloche.errors import IncompatibleSchema
-from cloche.registry.catalog import Registry
+from cloche.registry.catalog import Registry, schema_taken
+from cloche.registry.held import under_way
 from cloche.registry.release import Reason, Release, Routing
 from cloche.registry.rollout import abort, change, pause, promote, resume, start
+from cloche.registry.routing import check_servable
 from cloche.registry.traffic import Rollout, RolloutPlan
-from cloche.schema import Schema
 from cloche.schema.compare import compare
-from cloche.schema.meant import meant
+from cloche.settings import Limits
 
 Verb = Literal["pause", "resume", "promote", "abort"]
 
@@ -26,6 +27,7 @@ _TURNS: Final[Mapping[Verb, Callable[[str, Routing, int, int], Routing]]] = {
     "abort": abort,
 }
 _USUAL = RolloutPlan()
+_LIMITS: Final = Limits()
 
 
 class Beginning(msgspec.Struct, frozen=True):
@@ -49,19 +51,31 @@ class Turned(msgspec.Struct, frozen=True):
     """Whether `cloche apply` may not bring back what was withdrawn."""
 
 
-async def start_rollout(registry: Registry, model: str, asked: Beginning, reason: Reason) -> Release:
+async def start_rollout(
+    registry: Registry, model: str, asked: Beginning, reason: Reason, limits: Limits = _LIMITS
+) -> Release:
     """Write the release that begins a rollout; the keeper takes it from there.
+
+    Args:
+        registry: where the versions are, and the releases.
+        model: its name.
+        asked: what to bring in, and how.
+        reason: who begins it, and why.
+        limits: those of the gateways that will serve it.
 
     Raises:
         ModelNotFound, VersionNotFound: no such version is published, or nothing of the model is live.
         InvalidVersion: it is neither a version nor a pattern.
-        InvalidRouting: the plan makes no sense, or the version is the default already.
+        InvalidRouting: the plan makes no sense, the version is the default already, or it could not be the default.
         RolloutUnderWay: another one is.
         IncompatibleSchema: callers of the model may have to change.
         ReleaseTaken: somebody else changed the model time and again meanwhile.
     """
     version, digest = await registry.resolve(model, asked.to)
     routing = (await registry.releases.live()).models.get(model)
+    if routing is not None and under_way(routing) is None:
+        brought_in = msgspec.structs.replace(routing, default=version, active=routing.active | {version: digest})
+        await check_servable(registry, model, brought_in, limits)
     if routing is not None and not asked.accept_incompatible:
         await _check_schema(registry, model, routing, version)
 
@@ -93,17 +107,8 @@ async def turn_rollout(registry: Registry, model: str, verb: Verb, reason: Reaso
 
 
 async def _check_schema(registry: Registry, model: str, routing: Routing, version: str) -> None:
-    old, new = [await _schema(registry, model, routing, each) for each in (routing.default, version)]
+    old, new = [await schema_taken(registry, model, each, routing.schemas) for each in (routing.default, version)]
     found = compare(old, new)
     if found.verdict != "yes":
-        known = "does not take" if found.verdict == "no" else "can't be shown to take"
-        lines = [f"{model} {version} {known} all that {routing.default} takes:", *found.differences]
+        lines = [f"{model} {version} {found.fact} {routing.default} takes:", *found.differences]
         raise IncompatibleSchema(report="\n  ".join(lines))
-
-
-async def _schema(registry: Registry, model: str, routing: Routing, version: str) -> Schema:
-    """Return the schema that calls to a version are held to."""
-    manifest, _ = await registry.manifest(model, version)
-    kept = routing.schemas.get(version)
-    schema = manifest.input_schema if kept is None else msgspec.json.decode(await registry.kept(kept))
-    return meant(schema, manifest.unknown_fields, manifest.each)

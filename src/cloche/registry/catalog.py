@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -31,10 +32,13 @@ from cloche.registry.bundle import (
 )
 from cloche.registry.cache import Cache, bundle_files, check_file, check_paths
 from cloche.registry.release import Releases
+from cloche.schema.dialect import Schema
+from cloche.schema.meant import meant
 
 _PATTERN = re.compile(r"(?:\d+\.){0,2}\*")
 _MANIFEST_KEY = re.compile(r"models/(?P<name>[^/]+)/(?P<version>[^/]+)/manifest\.json")
 NOWHERE = Environment(python="", implementation="", platform="", distributions={})
+_NO_DOCUMENTS: Final[Mapping[str, bytes]] = {}
 _NOBODY = Provenance(author="", created_us=0)
 
 
@@ -214,6 +218,33 @@ class Registry:
             known = _nearest(name, list(published)) or "Nothing is published there yet."
             return ModelNotFound(name=name, where=self.where, known=known)
         return VersionNotFound(name=name, version=version, where=self.where, known=_nearest(version, published[name]))
+
+
+async def schema_taken(
+    registry: Registry,
+    name: str,
+    version: str,
+    schemas: Mapping[str, str],
+    fresh: Mapping[str, bytes] = _NO_DOCUMENTS,
+) -> Schema:
+    """Return the schema that calls to a version are held to, as it can be compared with another one's.
+
+    Args:
+        registry: where the version is.
+        name: the model.
+        version: exact.
+        schemas: those of its routing: version -> digest of the document that counts in the place of the published one.
+        fresh: digest -> documents that are not stored yet.
+
+    Raises:
+        ModelNotFound, VersionNotFound: there is no such version.
+        BundleCorrupt, NewerFormat: something of it can't be read.
+    """
+    manifest, _ = await registry.manifest(name, version)
+    schema, given = manifest.input_schema, schemas.get(version)
+    if given is not None:
+        schema = msgspec.json.decode(fresh[given] if given in fresh else await registry.kept(given))
+    return meant(schema, manifest.unknown_fields, manifest.each)
 
 
 def content_digest(manifest: Manifest) -> str:

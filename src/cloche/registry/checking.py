@@ -18,6 +18,9 @@ HEADER = "header:"
 
 MOST_ARMS = 100
 LONGEST_POINTER = 256
+NONE_LEFT = "the experiments take every subject: none is left for the canary"
+"""What is said where `share_outside_experiments` is 0."""
+
 _TOLERANCE = 1e-6
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")

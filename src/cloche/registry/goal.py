@@ -19,7 +19,7 @@ import msgspec
 from cloche.errors import InvalidGoal, InvalidName
 from cloche.home import Home
 from cloche.registry.bundle import check_name, digest_of
-from cloche.registry.keys import Duration, Key, KeyFault, dotted, line_of, typed
+from cloche.registry.keys import Duration, Key, KeyFault, check_depth, dotted, line_of, typed
 from cloche.registry.traffic import Experiment, Fallback, Override, Pilot, RolloutPlan, Shadow
 
 FILE: Final = "models.toml"
@@ -123,6 +123,8 @@ def read_goal(text: str, where: str = FILE, read_file: Callable[[str], bytes] | 
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_fault(where, text, str(error)) from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise InvalidGoal(where=where, key="the file", reason=f"this can't be read: {error}") from None
     return _goal(tree, where, text, digest_of(text.encode()), read_file)
 
 
@@ -137,6 +139,7 @@ def goal_of_tree(tree: object, where: str = "the body") -> Goal:
 
 def _goal(tree: object, where: str, text: str | None, digest: str, read_file: Callable[[str], bytes] | None) -> Goal:
     try:
+        check_depth(tree)
         models: dict[str, ModelGoal] = typed(tree, _Document).models
         for name in models:
             _check_model_name(name)
@@ -169,8 +172,9 @@ def _schema(
         raise KeyFault(key, "no file can be named here; give the schema itself")
     try:
         found = msgspec.json.decode(read_file(given))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KeyFault(key, f"{given} can't be used: {error}") from None
+    check_depth(found, key)
     if not isinstance(found, dict):
         raise KeyFault(key, f"{given} is no JSON Schema of an object")
     return found

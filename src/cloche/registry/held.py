@@ -11,9 +11,8 @@ from typing import Final
 
 import msgspec
 
-from cloche.registry.bundle import digest_of
 from cloche.registry.release import Release, Routing
-from cloche.registry.traffic import Held, Rollout
+from cloche.registry.traffic import Rollout
 
 UNDER_WAY: Final = frozenset({"preflight", "progressing", "paused"})
 """The states of a rollout that is not over."""
@@ -34,25 +33,6 @@ def goal_of(routing: Routing) -> Routing:
     """Return what a team asked for: the same, with the default that a rollout is on its way to."""
     going = under_way(routing)
     return settled(msgspec.structs.replace(routing, default=going.to) if going else routing)
-
-
-def goal_digest(routing: Routing) -> str:
-    """Return the digest of what a team asked for. Fields that a later Cloche adds don't change it."""
-    asked = msgspec.structs.asdict(goal_of(routing))
-    usual = msgspec.structs.asdict(Routing(active={}, default=""))
-    said = {field: value for field, value in asked.items() if value != usual[field]}
-    return digest_of(msgspec.json.encode(said, order="sorted"))
-
-
-def hold(routing: Routing, by: str, release: int) -> Held:
-    """Return the hold that keeps `apply` from bringing back what `routing` asks for.
-
-    Args:
-        routing: what is live, and withdrawn now. Where it is held itself, that hold counts further, too.
-        by: `undo`, `abort`, `rollback` or `conclude`.
-        release: the release that `routing` is from.
-    """
-    return Held(by=by, withdrawn=goal_digest(routing), release=release)
 
 
 def withdrawn_goals(routing: Routing, history: Sequence[Release], model: str) -> list[Routing]:

@@ -6,14 +6,17 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import msgspec
 from msgspec import UnsetType
 
+from cloche.errors import NestedTooDeep
 from cloche.registry.traffic import Constant
+from cloche.schema import syntax
 
 Key: TypeAlias = tuple[str | int, ...]
 """Where a value stands: names of tables, and places in lists."""
@@ -24,6 +27,10 @@ Duration = Annotated[int, "duration"]
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?(ms|s|m|h|d)")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?) ?%")
+_MARK = re.compile(
+    r"""#[^\n]*|\"{3}(?:\\.|[^\\])*?\"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|[\[\]{}\n]""", re.DOTALL
+)
+"""Whatever tells where a statement ends: comments, texts of all four kinds, brackets, ends of lines."""
 
 
 class KeyFault(Exception):
@@ -105,39 +112,52 @@ def dotted(key: Key) -> str:
 
 
 def line_of(text: str, key: Key) -> int:
-    """Return the line (from 1) of a TOML text where `key` is given, or the nearest table around it."""
-    lines = text.split("\n")
-    for end in range(len(key), 0, -1):
-        for number in _candidates(lines, key[:end]):
-            if (found := _given_at(lines, number, key[:end])) is not None:
-                return found
-    return 1
+    """Return the line (from 1) of a TOML text where `key` is given, or the nearest table around it.
 
-
-def _candidates(lines: list[str], key: Key) -> Iterable[int]:
+    What is given stays so, so the first statement that gives it is found by halving.
+    """
+    key = key[: _held(tomllib.loads(text), key)] if key else key
     names = [part for part in key if isinstance(part, str)]
-    word = names[-1]
-    return (number for number, line in enumerate(lines, 1) if word in line)
+    if not names:
+        return 1
+    ends = list(_statement_ends(text))
+    place = bisect_left(ends, True, key=lambda end: _held(tomllib.loads(text[:end]), key) == len(key))
+    begin = ends[place - 1] if place else 0
+    lines = text[begin : ends[place]].split("\n")
+    return text.count("\n", 0, begin) + next((number for number, line in enumerate(lines, 1) if names[-1] in line), 1)
 
 
-def _given_at(lines: list[str], number: int, key: Key) -> int | None:
-    """Return `number` where the statement that begins or goes on there is the first to give the key."""
-    for end in range(number, len(lines) + 1):
-        try:
-            tree = tomllib.loads("\n".join(lines[:end]))
-        except tomllib.TOMLDecodeError:
-            continue  # in the middle of a list or a text of many lines
-        return number if _holds(tree, key) else None
-    return None
+def _statement_ends(text: str) -> Iterator[int]:
+    """Yield where the lines end at which a TOML text may break off."""
+    depth = 0
+    for match in _MARK.finditer(text):
+        mark = match[0]
+        depth += (mark in "[{") - (mark in "]}")
+        if mark == "\n" and depth == 0:
+            yield match.end()
+    yield len(text)
 
 
-def _holds(tree: object, key: Key) -> bool:
-    for part in key:
+def _held(tree: object, key: Key) -> int:
+    """Return how many parts of a key there are in a tree."""
+    for count, part in enumerate(key):
         places = tree if isinstance(tree, dict) else range(len(tree)) if isinstance(tree, list) else ()
         if part not in places:
-            return False
+            return count
         tree = tree[part]  # type: ignore[index]  # it is one of its places
-    return True
+    return len(key)
+
+
+def check_depth(value: object, key: Key = ()) -> None:
+    """Check that values are not nested deeper than any JSON that Cloche takes.
+
+    Raises:
+        KeyFault: they are.
+    """
+    try:
+        syntax.check_depth(value)
+    except NestedTooDeep:
+        raise KeyFault(key, f"this is nested deeper than {syntax.DEEPEST} levels") from None
 
 
 def _struct(value: object, kind: type[msgspec.Struct], key: Key) -> msgspec.Struct:
@@ -161,10 +181,13 @@ def _constant(table: Mapping[str, object], key: Key) -> Constant:
     text = table.get("constant_json")
     if set(table) != {"constant_json"} or not isinstance(text, str):
         raise KeyFault(key, 'write { constant = … }, or { constant_json = "…" } for what TOML can\'t say')
+    key = (*key, "constant_json")
     try:
-        return Constant(msgspec.json.decode(text))
-    except msgspec.DecodeError as error:
-        raise KeyFault((*key, "constant_json"), f"this is not JSON: {error}") from None
+        constant = msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise KeyFault(key, f"this is not JSON: {error}") from None
+    check_depth(constant, key)
+    return Constant(constant)
 
 
 def _one_of(value: object, kinds: tuple[Any, ...], key: Key) -> Any:

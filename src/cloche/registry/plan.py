@@ -8,19 +8,18 @@ from typing import Literal
 
 import msgspec
 
-from cloche.registry.catalog import Registry
+from cloche.registry.catalog import Registry, schema_taken
 from cloche.registry.changes import Change, changes
+from cloche.registry.checking import NONE_LEFT, share_outside_experiments
 from cloche.registry.goal import Goal
-from cloche.registry.held import goal_of, under_way, withdrawn_goals
+from cloche.registry.held import goal_of, settled, under_way, withdrawn_goals
 from cloche.registry.ledger import Ledger
 from cloche.registry.release import Routing
 from cloche.registry.resolve import Wanted, resolve
 from cloche.registry.rollout import start
-from cloche.registry.routing import check_routing
+from cloche.registry.routing import check_servable
 from cloche.registry.traffic import Rollout
 from cloche.schema.compare import Compatibility, compare
-from cloche.schema.dialect import Schema
-from cloche.schema.meant import meant
 from cloche.settings import Limits
 
 Verdict = Literal["unchanged", "new", "changed", "held"]
@@ -140,9 +139,19 @@ class _Planning:
 
     @property
     def _base(self) -> Routing | None:
-        """What the file wanted when it was applied last."""
-        applied = (release for release in reversed(self._history) if release.source_digest is not None)
-        return next((goal_of(release.models[self._model]) for release in applied), None)
+        """What the file wanted when it was applied last: of a rollout, only one that a file had begun."""
+        applied = (release.models[self._model] for release in reversed(self._history) if release.source_digest)
+        routing = next(applied, None)
+        if routing is None:
+            return None
+        going = under_way(routing)
+        return settled(routing) if going and self._begun_by_hand(going) else goal_of(routing)
+
+    def _begun_by_hand(self, going: Rollout) -> bool:
+        """Tell whether no file has begun a rollout."""
+        progress = ((release, release.models[self._model].progress) for release in self._history)
+        since = (release for release, then in progress if then and _is_same(then, going))
+        return next(since).source_digest is None
 
     async def plan(self, wanted: Wanted, *, resume: bool) -> ModelPlan:
         live, file = self._live, wanted.routing
@@ -189,14 +198,11 @@ class _Planning:
 
     async def _check(self, routing: Routing) -> None:
         """Check what will be in force while a rollout is under way, too."""
-        manifests = {found: (await self._registry.manifest(self._model, found))[0] for found in routing.active}
-        check_routing(self._model, routing, manifests, self._limits)
+        await check_servable(self._registry, self._model, routing, self._limits)
 
     def _leaves_be(self, file: Routing, going: Rollout) -> bool:
-        """Tell whether a rollout goes on: to what the file wants, or begun by hand while the file stayed as it was."""
-        base = self._base
-        by_hand = file.default == going.stable and (base is None or base.default == file.default)
-        return file.default == going.to or by_hand
+        """Tell whether a rollout goes on: to what the file wants, or begun by hand from what the file wants."""
+        return file.default == going.to or (file.default == going.stable and self._begun_by_hand(going))
 
     def _conflicts(self, file: Routing, live: Routing) -> list[Conflict]:
         """Return what the file would bring back of what was withdrawn.
@@ -217,6 +223,8 @@ class _Planning:
             notes.append(f"the rollout to {going.to} ends here")
         if coming and coming != going:
             notes.append(f"a rollout brings it in; until it is through, {coming.stable} is the default")
+        if coming and not share_outside_experiments(routing):
+            notes.append(NONE_LEFT)
         if going and going == coming and live.rollout != routing.rollout:
             notes.append(f"the rollout to {going.to} goes on as it was planned; the new plan is for the next one")
         if live.held:
@@ -239,22 +247,11 @@ class _Planning:
     async def _compatibility(self, live: Routing, after: Routing, wanted: Wanted) -> Compatibility | None:
         """Compare what callers of the default send with what the new one takes."""
         before = goal_of(live)
-        old, new = (
-            (before.default, before.schemas.get(before.default)),
-            (after.default, after.schemas.get(after.default)),
-        )
-        if old == new:
+        if _takes(before) == _takes(after):
             return None
-        return compare(await self._schema(*old, {}), await self._schema(*new, wanted.documents))
-
-    async def _schema(self, version: str, document: str | None, fresh: dict[str, bytes]) -> Schema:
-        """Return the schema that calls to a version are held to."""
-        manifest, _ = await self._registry.manifest(self._model, version)
-        schema = manifest.input_schema
-        if document is not None:
-            data = fresh[document] if document in fresh else await self._registry.kept(document)
-            schema = msgspec.json.decode(data)
-        return meant(schema, manifest.unknown_fields, manifest.each)
+        old = await schema_taken(self._registry, self._model, before.default, before.schemas)
+        new = await schema_taken(self._registry, self._model, after.default, after.schemas, wanted.documents)
+        return compare(old, new)
 
 
 def _brought_back(file: Routing, base: Routing, now: Routing) -> list[Conflict]:
@@ -270,6 +267,11 @@ def _brought_back(file: Routing, base: Routing, now: Routing) -> list[Conflict]:
 def _takes(routing: Routing) -> tuple[str, str | None]:
     """Return what says which calls a default takes: its version, and the schema that was given for it."""
     return routing.default, routing.schemas.get(routing.default)
+
+
+def _is_same(one: Rollout, other: Rollout) -> bool:
+    """Tell whether two looks at a rollout are at the same one."""
+    return (one.to, one.began_us) == (other.to, other.began_us)
 
 
 def _ended(rollout: Rollout, now_us: int) -> Rollout:

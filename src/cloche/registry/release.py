@@ -21,6 +21,8 @@ from cloche.registry.traffic import Canary, Experiment, Fallback, Held, Override
 RELEASE_FORMAT = 1
 
 _KEY = re.compile(r"releases/(\d{12})\.json")
+_NUMBERS = 10**12
+"""What the keys have room for."""
 _TRIES = 100
 _READ_TOGETHER = 32
 
@@ -190,6 +192,8 @@ class Releases:
         raise ReleaseTaken(number=number)
 
     async def _get(self, number: int) -> Stored | None:
+        if not 0 < number < _NUMBERS:
+            return None
         data = await self._store.get(_key(number))
         return None if data is None else Stored(decode_release(data, number), digest_of(data))
 

@@ -9,9 +9,9 @@ import msgspec
 
 from cloche.errors import InvalidRouting, ModelNotFound, NoRollout, ReleaseTaken, RolloutUnderWay
 from cloche.registry.catalog import Registry
-from cloche.registry.held import hold, under_way
+from cloche.registry.held import under_way
 from cloche.registry.release import Reason, Release, Routing
-from cloche.registry.traffic import Canary, Rollout, RolloutPlan
+from cloche.registry.traffic import Canary, Held, Rollout, RolloutPlan
 
 _TRIES = 10
 _PASSES_BY_ITSELF = ("manual", "inconclusive", "no_data")
@@ -45,6 +45,8 @@ def _rises(steps: tuple[float, ...]) -> bool:
 def start(model: str, routing: Routing, to: tuple[str, str], plan: RolloutPlan, now_us: int) -> Routing:
     """Return the routing with which a rollout begins: nobody gets the new version before the preflight is over.
 
+    What is held stays so, as with a default that is set by hand.
+
     Args:
         model: its name.
         routing: what is live.
@@ -71,7 +73,7 @@ def start(model: str, routing: Routing, to: tuple[str, str], plan: RolloutPlan, 
         began_us=now_us,
         step_us=now_us,
     )
-    return msgspec.structs.replace(carry(routing, rollout), active=routing.active | {version: digest}, held=None)
+    return msgspec.structs.replace(carry(routing, rollout), active=routing.active | {version: digest})
 
 
 def carry(routing: Routing, rollout: Rollout) -> Routing:
@@ -149,7 +151,7 @@ def abort(model: str, routing: Routing, release: int, now_us: int) -> Routing:
 
 def withdraw(routing: Routing, rollout: Rollout, by: str, release: int) -> Routing:
     """Return what a rollout that went back leaves, held by `abort` or `rollback`; `release` has `routing`."""
-    return msgspec.structs.replace(carry(routing, rollout), held=hold(routing, by, release))
+    return msgspec.structs.replace(carry(routing, rollout), held=Held(by, release))
 
 
 def _going(model: str, routing: Routing) -> Rollout:

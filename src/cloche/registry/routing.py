@@ -58,7 +58,7 @@ async def make_default(
     live = await registry.releases.live()
     current = live.models.get(name)
     routing = await _route(registry, name, version, current, wanted)
-    await _check(registry, name, routing, limits)
+    await check_servable(registry, name, routing, limits)
     if routing == current:
         return await registry.releases.read(live.released[name])
     return await registry.releases.write({name: routing}, reason, after=live.number)
@@ -70,7 +70,7 @@ async def start_if_first(registry: Registry, name: str, version: str, reason: Re
     if name in live.models:
         return None
     routing = await _route(registry, name, version, None, NOTHING)
-    await _check(registry, name, routing, _LIMITS)
+    await check_servable(registry, name, routing, _LIMITS)
     try:
         return await registry.releases.write({name: routing}, reason, after=live.number)
     except ReleaseTaken:
@@ -88,7 +88,13 @@ async def _route(registry: Registry, name: str, version: str, current: Routing |
     return await _with_chain(registry, name, msgspec.structs.replace(routing, **changes))
 
 
-async def _check(registry: Registry, name: str, routing: Routing, limits: Limits) -> None:
+async def check_servable(registry: Registry, name: str, routing: Routing, limits: Limits) -> None:
+    """Check that a routing can be served, with what the registry says of its versions.
+
+    Raises:
+        ModelNotFound, VersionNotFound: one of them is not published.
+        InvalidRouting: it can't be served; the message says what to change.
+    """
     manifests = {found: (await registry.manifest(name, found))[0] for found in routing.active}
     check_routing(name, routing, manifests, limits)
 

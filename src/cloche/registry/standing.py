@@ -31,6 +31,8 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which version does not load; None while all are loading."""
     reason: str | None = None
     """Why, with the author's traceback where there is one."""
+    passing: bool = False
+    """Whether that is the fault of this host or of the registry's store, and says nothing of the version."""
 
     @property
     def loading(self) -> bool:
@@ -85,9 +87,9 @@ def read_standing(run: Path) -> Standing | None:
     return found if found.format <= STANDING_FORMAT else None
 
 
-def shortened(reason: str) -> str:
+def shortened(reason: str, most: int = _MOST_OF_A_REASON) -> str:
     """Return the end of a long reason, which is where a traceback says what happened."""
-    return reason if len(reason) <= _MOST_OF_A_REASON else "…" + reason[-_MOST_OF_A_REASON:]
+    return reason if len(reason) <= most else "…" + reason[-most:]
 
 
 def _path(run: Path) -> Path:

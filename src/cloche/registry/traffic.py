@@ -116,7 +116,7 @@ class Rollout(msgspec.Struct, frozen=True, omit_defaults=True):
     evidence: dict[str, Any] = {}
     """What the metrics were when the state last changed."""
     accepted: list[str] = []
-    """What a person has looked at, so that it stops the rollout no more: `score_shift`, or a check of the preflight."""
+    """What a person has looked at, so that it stops the rollout no more: `score_shift`."""
 
 
 class Override(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -135,11 +135,12 @@ class Override(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Held(msgspec.Struct, frozen=True):
-    """Why `cloche apply` may not bring back what was withdrawn."""
+    """Why `cloche apply` may not bring back what was withdrawn: the goal of the routing in `release`.
+
+    Where that routing is held itself, its hold counts further, too.
+    """
 
     by: str
     """What withdrew it: `undo`, `abort`, `rollback`, `conclude`."""
-    withdrawn: str
-    """The digest of the goal (`goal_digest`) that was withdrawn: an apply of the same is refused."""
     release: int
     """The release whose routing was withdrawn: the number of the one that does so is not known while it is made."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection
 
 import msgspec
 
 from cloche.errors import NothingToUndo, ReleaseNotFound, ReleaseTaken
 from cloche.registry.catalog import Registry
 from cloche.registry.changes import Change, changes
-from cloche.registry.held import goal_of, hold, settled, under_way
+from cloche.registry.held import goal_of, settled, under_way
 from cloche.registry.ledger import Ledger, read_ledger
 from cloche.registry.release import Reason, Release, Routing
+from cloche.registry.traffic import Held
 
 _TRIES = 20
 
@@ -110,7 +111,7 @@ def _withdrawn(live: Routing, target: Routing, number: int) -> Routing:
         last = msgspec.structs.replace(
             going, state="rolled_back", reason="undo", step_us=time.time_ns() // 1000, evidence={}
         )
-    return msgspec.structs.replace(target, progress=last, held=hold(live, "undo", number))
+    return msgspec.structs.replace(target, progress=last, held=Held("undo", number))
 
 
 def _state_at(touching: list[Release], model: str, number: int, ledger: Ledger) -> Routing:
@@ -123,18 +124,25 @@ def _state_at(touching: list[Release], model: str, number: int, ledger: Ledger) 
 def _state_before(touching: list[Release], model: str) -> Routing:
     """Return the state before the present one.
 
-    What was asked for counts as a state, whether a rollout has brought it in yet or not. An undo or a rollback went
-    back to an earlier state: the one that it withdrew is gone. That the default from before a rollout does not stay
-    warm any longer is no state of its own.
+    What was asked for counts as a state, whether a rollout has brought it in yet or not. A rollout is one, with all
+    that changes while it is under way: an undo ends it, and brings nobody what it was to bring in. An undo or a
+    rollback went back to an earlier state: the one that it withdrew is gone. That a version which lost a rollout stays
+    warm, or does no longer, is no state of its own.
     """
     states: list[Routing] = []
     before: Routing | None = None
+    lost: set[str] = set()
     for release in touching:
         routing = release.models[model]
-        if states and (_gave_up(before, routing) or _only_retired(states[-1], routing)):
+        ended = None if under_way(routing) else routing.progress
+        if ended is not None:
+            lost = (lost | {ended.to, ended.stable}) - {routing.default}
+        if states and under_way(before):
             states.pop()
         state = goal_of(routing)
-        if routing.held and routing.held.by == "undo" and state in states:
+        if states and _only_warms(states[-1], state, lost, ends=under_way(before) is not None):
+            states.pop()
+        if _undid(before, routing) and state in states:
             while states[-1] != state:
                 states.pop()
         elif not states or states[-1] != state:
@@ -145,23 +153,27 @@ def _state_before(touching: list[Release], model: str) -> Routing:
     return states[-2]
 
 
-def _only_retired(before: Routing, now: Routing) -> bool:
-    """Tell whether nothing changed but that the default from before a rollout is not active any more."""
-    last = now.progress
-    if last is None or last.state != "promoted" or last.stable in now.active:
-        return False
-    left, schemas = (_without(last.stable, each) for each in (before.active, before.schemas))
-    return goal_of(now) != before and goal_of(now) == msgspec.structs.replace(before, active=left, schemas=schemas)
+def _undid(before: Routing | None, now: Routing) -> bool:
+    """Tell whether this is an undo, and not what came after one and is held still."""
+    return now.held is not None and now.held.by == "undo" and (before is None or now.held != before.held)
 
 
-def _without(version: str, table: Mapping[str, str]) -> dict[str, str]:
-    return {each: value for each, value in table.items() if each != version}
+def _only_warms(before: Routing, now: Routing, lost: Collection[str], *, ends: bool) -> bool:
+    """Tell whether two states differ only in which versions that lost a rollout are active.
+
+    Args:
+        before: the state.
+        now: the one that follows.
+        lost: these versions.
+        ends: whether a rollout ends here. Elsewhere none is active again unless somebody wants it.
+    """
+    warmed = now.active.keys() - before.active.keys()
+    return before != now and (ends or not warmed) and _without(lost, before) == _without(lost, now)
 
 
-def _gave_up(before: Routing | None, now: Routing) -> bool:
-    """Tell whether the rollout that was under way did not get to its end."""
-    going, then = under_way(before), now.progress
-    if going is None:
-        return False
-    same = then is not None and (then.to, then.began_us) == (going.to, going.began_us)
-    return not same or then is None or then.state == "rolled_back"
+def _without(versions: Collection[str], state: Routing) -> Routing:
+    active, schemas = (
+        {version: value for version, value in table.items() if version not in versions}
+        for table in (state.active, state.schemas)
+    )
+    return msgspec.structs.replace(state, active=active, schemas=schemas)

@@ -21,6 +21,11 @@ class Compatibility(msgspec.Struct, frozen=True):
     differences: list[str] = []
     """What the new one takes away or asks for, in words, as far as its fields tell."""
 
+    @property
+    def fact(self) -> str:
+        """What is known where the verdict is not `yes`, in words that go on with whose calls these are."""
+        return "does not take all that" if self.verdict == "no" else "can't be shown to take all that"
+
 
 def compare(old: Schema, new: Schema) -> Compatibility:
     """Return whether `new` takes all that `old` took. Both as calls are held to them (`cloche.schema.meant`)."""

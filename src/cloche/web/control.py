@@ -42,7 +42,7 @@ def keeper_app(parts: KeeperParts, settings: Settings) -> Pages:
         *_keeper_routes(parts.shipper, RolloutCollector(parts.controller)),
         *ReleasePages(parts.registry, settings).routes(),
         *RolloutPages(parts.registry, parts.log, settings).routes(),
-        *shadow_routes(parts.shadows),
+        *shadow_routes(parts.shadows, parts.registry),
     ]
     return Pages(routes, Access(settings.token, settings.server.allowed_hosts))
 

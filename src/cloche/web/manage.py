@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from cloche.errors import BodyTooLarge, ClocheError, InvalidGoal, InvalidHeader, LogError
+from cloche.errors import BodyTooLarge, ClocheError, InvalidHeader, LogError
+from cloche.registry.catalog import Registry
 from cloche.schema.syntax import parse
 
 Page = Callable[[HttpRequest], Awaitable[Response]]
@@ -16,17 +17,18 @@ JSON = "application/json"
 TOML = "application/toml"
 
 
-def public(page: Page) -> Page:
+def public(page: Page, registry: Registry) -> Page:
     """Keep the places of the registry and the log out of what callers are told."""
 
     async def answer(request: HttpRequest) -> Response:
         try:
             return await page(request)
-        except InvalidGoal:
-            raise
+        except LogError as error:
+            raise type(error)(**error.details | {"where": "this server"}) from None
         except ClocheError as error:
-            where = "this server" if isinstance(error, LogError) else "the registry"
-            raise type(error)(**error.details | {"where": where}) from None
+            if error.details.get("where") != registry.where:
+                raise
+            raise type(error)(**error.details | {"where": "the registry"}) from None
 
     return answer
 

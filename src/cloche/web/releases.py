@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +12,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from cloche.errors import InvalidGoal, InvalidJson
+from cloche.errors import InvalidGoal, InvalidJson, UnknownPath
 from cloche.registry.apply import Terms, apply, plan
 from cloche.registry.catalog import Registry
 from cloche.registry.goal import Goal, goal_of_tree, read_goal
@@ -24,6 +26,7 @@ from cloche.web.app import json_response
 from cloche.web.manage import JSON, TOML, body_of, content_type, json_of, public
 
 _MOST_LISTED = 100
+_NUMBER = re.compile("[0-9]{1,12}")
 
 
 class _Back(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,10 +50,10 @@ class ReleasePages:
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""
         return [
-            Route("/releases", public(self.releases)),
-            Route("/releases/{number:int}", public(self.release)),
-            Route("/apply", public(self.apply), methods=["POST"]),
-            Route("/models/{model}/undo", public(self.undo), methods=["POST"]),
+            Route("/releases", public(self.releases, self._registry)),
+            Route("/releases/{number}", public(self.release, self._registry)),
+            Route("/apply", public(self.apply, self._registry), methods=["POST"]),
+            Route("/models/{model}/undo", public(self.undo, self._registry), methods=["POST"]),
         ]
 
     async def releases(self, request: HttpRequest) -> Response:
@@ -64,7 +67,10 @@ class ReleasePages:
 
     async def release(self, request: HttpRequest) -> Response:
         """Answer one release, complete."""
-        return json_response(await self._registry.releases.read(request.path_params["number"]))
+        number = request.path_params["number"]
+        if not _NUMBER.fullmatch(number):
+            raise UnknownPath()
+        return json_response(await self._registry.releases.read(int(number)))
 
     async def apply(self, request: HttpRequest) -> Response:
         """Apply what is sent, or with `?plan=true` say what that would change."""
@@ -94,7 +100,7 @@ class ReleasePages:
         if kind == JSON:
             return goal_of_tree(parse(sent))
         try:
-            return read_goal(sent.decode(), "the body")
+            return await asyncio.to_thread(read_goal, sent.decode(), "the body")
         except UnicodeDecodeError as error:
             raise InvalidJson(offset=error.start, reason="this is not UTF-8") from None
 

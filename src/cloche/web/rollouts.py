@@ -81,8 +81,8 @@ class RolloutPages:
         """Return the routes."""
         turns = [self._turning(verb) for verb in get_args(Verb)]
         return [
-            Route("/models/{model}/rollout", public(self.status)),
-            Route("/models/{model}/rollout/start", public(self.start), methods=["POST"]),
+            Route("/models/{model}/rollout", public(self.status, self._registry)),
+            Route("/models/{model}/rollout/start", public(self.start, self._registry), methods=["POST"]),
             *turns,
         ]
 
@@ -102,7 +102,7 @@ class RolloutPages:
         model = request.path_params["model"]
         sent = await self._sent(request, _Start)
         reason = Reason(self._author, sent.message, f"POST /models/{model}/rollout/start")
-        return json_response(await start_rollout(self._registry, model, sent.beginning, reason))
+        return json_response(await start_rollout(self._registry, model, sent.beginning, reason, self._limits))
 
     def _turning(self, verb: Verb) -> Route:
         async def turn(request: HttpRequest) -> Response:
@@ -111,7 +111,7 @@ class RolloutPages:
             reason = Reason(self._author, sent.message, f"POST /models/{model}/rollout/{verb}")
             return json_response(await turn_rollout(self._registry, model, verb, reason))
 
-        return Route(f"/models/{{model}}/rollout/{verb}", public(turn), methods=["POST"])
+        return Route(f"/models/{{model}}/rollout/{verb}", public(turn, self._registry), methods=["POST"])
 
     async def _sent(self, request: HttpRequest, kind: type[_T]) -> _T:
         try:

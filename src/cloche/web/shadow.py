@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from cloche.errors import InvalidParameter
 from cloche.insight.shadow import ShadowWatch
+from cloche.registry.catalog import Registry
 from cloche.web.app import json_response
 from cloche.web.manage import public
 
@@ -20,7 +21,7 @@ _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def shadow_routes(shadows: ShadowWatch) -> list[BaseRoute]:
+def shadow_routes(shadows: ShadowWatch, registry: Registry) -> list[BaseRoute]:
     """Return the route `/models/{model}/shadow`; `?since=` takes a time as RFC 3339."""
 
     async def shadow(request: HttpRequest) -> Response:
@@ -28,7 +29,7 @@ def shadow_routes(shadows: ShadowWatch) -> list[BaseRoute]:
         since_us = None if since is None else _moment_us(since)
         return json_response(await shadows.look(request.path_params["model"], time.time_ns() // 1000, since_us))
 
-    return [Route("/models/{model}/shadow", public(shadow))]
+    return [Route("/models/{model}/shadow", public(shadow, registry))]
 
 
 def _moment_us(text: str) -> int:

@@ -78,6 +78,15 @@ def test_show_has_the_traceback_and_can_not_drive_the_terminal(run, records):
     assert failed["printed"] == "hm\x1b[2J\n"
 
 
+def test_show_says_where_the_caller_was_in_a_hurry(run, home):
+    calm, hurried = make_record(1), make_record(2, hurried=True)
+    fill_log(home, [calm, hurried])
+    assert "hurried" not in run("log", "show", str(uuid.UUID(bytes=calm.id))).stdout
+    assert ["hurried", "true"] in [
+        line.split() for line in run("log", "show", str(uuid.UUID(bytes=hurried.id))).stdout.splitlines()
+    ]
+
+
 @pytest.mark.parametrize(
     ("typed", "said"), [("yesterday", "3d"), ("2026-01-01", "no time zone"), ("2026-01-01T00:00:00", "no time zone")]
 )

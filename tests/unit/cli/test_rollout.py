@@ -118,7 +118,7 @@ def test_promote(run, delays):
     assert "1.0.0" in routing.active
 
 
-def test_abort_holds_the_model_until_somebody_begins_again(run, delays):
+def test_abort_holds_the_model_also_where_somebody_begins_again(run, delays):
     run("rollout", "start", "delays", "--to", "2.0.0")
     begin_step(delays)
     done = run("rollout", "abort", "delays")
@@ -127,7 +127,7 @@ def test_abort_holds_the_model_until_somebody_begins_again(run, delays):
     routing = routing_of(delays)
     assert (routing.default, routing.canary, routing.held.by) == ("1.0.0", None, "abort")
     assert run("rollout", "start", "delays", "--to", "2.0.0").exit_code == 0
-    assert routing_of(delays).held is None
+    assert routing_of(delays).held == routing.held
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume", "promote", "abort"])
@@ -188,6 +188,14 @@ def test_status_for_programs(run, delays):
         *("errors", "timeouts", "invalid_output", "fallback", "p95", "score_shift")
     ]
     assert "60 of 300 calls of the canary" in document["waiting_for"]
+
+
+def test_the_last_step_says_what_keeps_it_from_the_promotion(run, delays):
+    run("rollout", "start", "delays", "--to", "2.0.0", "--steps", "100%", "--min-requests", 60)
+    begin_step(delays)
+    serve_calls(delays)
+    document = json.loads(run("rollout", "status", "delays", "--json").stdout)
+    assert "fewer errors" in document["waiting_for"]
 
 
 def test_a_pause_shows_what_it_was_made_on(run, delays):

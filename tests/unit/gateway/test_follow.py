@@ -9,14 +9,17 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cloche.errors import BundleCorrupt, NewerFormat, SchemaMismatch, UnknownModel
 from cloche.gateway import follow
 from cloche.gateway.versions import Holder, Versions
-from cloche.registry.traffic import Constant, Fallback
+from cloche.registry.traffic import Constant, Fallback, Override
 from cloche.settings import Limits
+from cloche.values import Request
 
+from .conftest import SCHEMA
 from .following import Shop, following, until
 
 SLOW = "__import__('time').sleep(0.3) or "
@@ -111,6 +114,24 @@ async def test_calls_are_held_to_the_schema_of_the_release(shop: Shop) -> None:
         assert shop.loads("1.0.0") == 1
 
 
+async def test_what_fails_for_now_is_told_from_a_version_that_does_not_load(shop: Shop, soon: None) -> None:
+    await shop.publish("1.0.0")
+    await shop.publish("2.0.0", top="raise RuntimeError")
+    schema = await shop.registry.keep(json.dumps(SCHEMA).encode())
+    digest = schema.removeprefix("sha256:")
+    for broken in ("models/toy/1.0.0/manifest.json", f"blobs/sha256/{digest[:2]}/{digest}"):
+        shop.store.broken.add(broken)
+        await shop.release("1.0.0", schemas={"1.0.0": schema})
+        async with following(shop) as follows:
+            await follows.look()
+            assert [(each.version, each.passing) for each in follows.follower.waiting] == [("1.0.0", True)]
+            shop.store.broken.clear()
+            await until(lambda follows=follows: not follows.follower.waiting)
+            await shop.release("2.0.0")
+            await follows.look()
+            assert [(each.version, each.passing) for each in follows.follower.waiting] == [("2.0.0", False)]
+
+
 async def test_a_version_that_fails_on_an_example_does_not_load(shop: Shop) -> None:
     await shop.publish("1.0.0", answer="row['height']")
     await shop.release("1.0.0")
@@ -182,6 +203,28 @@ async def test_a_call_in_flight_still_finds_what_stands_in_for_its_version(shop:
         follows.versions.sweep()
         assert follows.in_force == {"toy": 2}
         assert (await call)["fallback"] == {"reason": "deadline_exceeded", "answered_by": "0.1.0"}
+
+
+async def test_what_stands_in_is_there_for_the_longest_deadline_of_all_overrides(shop: Shop) -> None:
+    await shop.publish("1.0.0", answer="__import__('time').sleep(1.5 * (row['age'] > 1))")
+    for version in ("0.1.0", "2.0.0"):
+        await shop.publish(version)
+    chain = Fallback(["0.1.0", Constant("nobody")], reserve_ms=3_000)
+    slow = Override({"market": ["de"]}, default="1.0.0", deadline_ms=4_000, fallback=chain)
+    attributes = {"market": "header:x-market"}
+    await shop.release("2.0.0", "1.0.0", "0.1.0", deadline_ms=50, attributes=attributes, overrides=[slow])
+    async with following(shop, AT_ONCE) as follows:
+        await follows.look()
+        request = Request("toy", b'{"input": {"age": 2}}', attributes={"x-market": "de"})
+        call = asyncio.create_task(follows.gateway.answer(request))
+        await asyncio.sleep(0)
+        await shop.release("2.0.0")
+        await follows.look()
+        await asyncio.sleep(0.1)
+        follows.versions.sweep()
+        assert follows.in_force == {"toy": 2}
+        answer = json.loads(msgspec.json.encode((await call).answer))
+        assert answer["fallback"] == {"reason": "deadline_exceeded", "answered_by": "0.1.0"}
 
 
 async def test_releases_and_undos_under_load_fail_no_call(shop: Shop) -> None:

@@ -209,6 +209,14 @@ async def test_the_shorter_deadline_counts(gateway: Gateway) -> None:
         await gateway.answer(Request("toy", body(input={"age": 2}), deadline_ms=20))
 
 
+@pytest.mark.parametrize(("deadline_ms", "hurried"), [(None, False), (999, True), (1_000, False), (5_000, False)])
+async def test_a_caller_in_a_hurry_is_recorded(
+    gateway: Gateway, journal: Journal, deadline_ms: int | None, hurried: bool
+) -> None:
+    await gateway.answer(Request("toy", body(input={"age": 2}), deadline_ms=deadline_ms))
+    assert [record.hurried for record in journal.records] == [hurried]
+
+
 async def test_a_fallback_answers_and_is_marked(gateway: Gateway, journal: Journal) -> None:
     stand_in = version("0.1.0", Scripted(lambda rows: [0]))
     chain = (StandIn("0.1.0", stand_in), StandIn("constant", constant={"price": None}))

@@ -15,18 +15,20 @@ from cloche.errors import (
     NotLiveThen,
     PilotOnly,
     SchemaMismatch,
+    ServingError,
     UnknownModel,
     UnknownVersion,
     VersionLoading,
     VersionUnavailable,
 )
+from cloche.processes import eager
 from cloche.registry.bundle import digest_of
 from cloche.registry.traffic import Arm, Canary, Constant, Experiment, Fallback, Override, Pilot
 from cloche.settings import Limits
 from cloche.values import Request
 
 from .conftest import SCHEMA
-from .following import Follows, Shop, following, until
+from .following import ROW, Follows, Shop, following, until
 
 TEXTS = {**SCHEMA, "properties": {"age": {"type": "string"}}}
 
@@ -286,3 +288,55 @@ async def test_nothing_stands_in_for_a_version_of_the_past(shop: Shop) -> None:
         with pytest.raises(Exception, match="raised an exception"):
             await follows.ask(as_of=await written_at(shop, 1), input={"age": 2})
         assert [(record.kind, record.outcome) for record in follows.journal.records] == [("history", "model_failed")]
+
+
+async def test_a_version_is_not_stopped_before_the_call_has_come_to_it(shop: Shop) -> None:
+    schema = await shop.registry.keep(json.dumps(SCHEMA).encode())
+    await shop.release("1.0.0", schemas={"1.0.0": schema})
+    await shop.release("3.0.0")
+    async with following(shop, Limits(deadline_ms=20_000, history_versions=1)) as follows:
+        await follows.look()
+        key = f"blobs/sha256/{schema.removeprefix('sha256:')[:2]}/{schema.removeprefix('sha256:')}"
+        reading = shop.store.hanging[key] = asyncio.Event()
+        call = asyncio.create_task(follows.ask(as_of=await written_at(shop, 1)))
+        await until(lambda: key in shop.store.asked)
+        with pytest.raises(VersionLoading):
+            await follows.ask(version="2.0.0")
+        reading.set()
+        assert (await call)["output"] == "1.0.0"
+        assert (await follows.ask(version="2.0.0"))["output"] == "2.0.0"
+
+
+@pytest.mark.parametrize("hangs", ["releases/000000000001.json", "models/toy/1.0.0/manifest.json", "blobs"])
+async def test_a_store_that_hangs_is_waited_for_until_the_deadline(shop: Shop, hangs: str) -> None:
+    """As the fast lane has it: without a task, until the call first waits."""
+    schema = await shop.registry.keep(json.dumps(SCHEMA).encode())
+    await shop.release("1.0.0", schemas={"1.0.0": schema})
+    await shop.release("3.0.0")
+    async with following(shop) as follows:
+        await follows.look()
+        as_of, digest = await written_at(shop, 1), schema.removeprefix("sha256:")
+        key = f"blobs/sha256/{digest[:2]}/{digest}" if hangs == "blobs" else hangs
+        if hangs == "blobs":
+            await follows.versions.load(shop.pinned("1.0.0"))
+        named = {"version": "1.0.0"} if key.startswith("models") else {}
+        body = json.dumps({"input": ROW} | ({} if named else {"as_of": as_of})).encode()
+        reading = shop.store.hanging[key] = asyncio.Event()
+        said: list[Any] = []
+
+        async def call(deadline_ms: int) -> None:
+            try:
+                said.append(
+                    (await follows.gateway.answer(Request("toy", body, **named, deadline_ms=deadline_ms))).answer
+                )
+            except ServingError as error:
+                said.append(error.code)
+
+        loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+        eager.run(call(50), loop, tasks)
+        await until(lambda: said == ["version_loading"], within_s=2)
+        eager.run(call(20_000), loop, tasks)
+        await asyncio.sleep(0.05)
+        reading.set()
+        await until(lambda: len(said) == 2)
+        assert said[1].version == "1.0.0"

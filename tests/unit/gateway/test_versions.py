@@ -104,6 +104,17 @@ async def test_there_is_no_room_while_all_places_are_loading_or_lingering(shop: 
     assert shop.pinned("1.0.0").digest in follows.pool.pids
 
 
+async def test_what_a_call_is_on_its_way_to_does_not_give_way(shop: Shop) -> None:
+    async with following(shop, Limits(history_versions=1, history_idle_ms=0)) as follows:
+        versions, first, second = follows.versions, shop.pinned("1.0.0"), shop.pinned("2.0.0")
+        await loaded(versions, shop, "1.0.0")
+        with versions.wanted(first), versions.wanted(first), versions.wanted(second):
+            versions.sweep()
+            assert versions.load_spare(second) is None
+        assert versions.load_spare(second) is not None
+        await until(lambda: follows.pool.pids.keys() == {second.digest})
+
+
 async def test_what_is_idle_for_long_is_stopped(shop: Shop) -> None:
     async with following(shop, Limits(history_idle_ms=50)) as follows:
         await loaded(follows.versions, shop, "1.0.0")

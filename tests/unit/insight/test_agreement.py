@@ -140,9 +140,18 @@ async def test_what_is_settled_is_not_read_again_and_a_look_that_breaks_off_coun
     with pytest.raises(SinkUnavailable):
         await watching.look(at(60))
     watching._log.scan = lambda wanted: scans.append(wanted.since_us) or scan(wanted)
-    assert (await watching.look(at(25)))[0].calls == 20
-    assert (await watching.look(at(60)))[0].calls == 20
-    assert scans == [BEGAN_US, at(25) - LATE_MS * 1000]
+    for seconds in (25, 60, 61):
+        assert (await watching.look(at(seconds)))[0].calls == 20
+    assert scans == [BEGAN_US, BEGAN_US, at(19) - LATE_MS * 1000]
+
+
+async def test_what_is_shipped_very_late_is_not_lost(log):
+    pairs = [pair(at(number)) for number in range(60)]
+    watching = agreement_of(log)
+    for until in range(0, 120, 3):
+        await log.write([each for number in range(60) if until - 3 <= number + 40 < until for each in pairs[number]])
+        found = await watching.look(at(until))
+    assert (found[0].calls, found[0].unpaired) == (60, 0)
 
 
 async def test_of_very_many_a_random_sample_is_compared(log, monkeypatch):

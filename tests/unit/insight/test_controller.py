@@ -207,6 +207,26 @@ async def test_a_registry_that_can_not_be_read_changes_nothing(place, caplog):
     assert (await place.routing()).progress.step == 2
 
 
+async def test_one_rollout_that_fails_unforeseen_does_not_stop_the_others(place, caplog, monkeypatch):
+    await place.start(checked=False)
+    controller = place.controller()
+    asked = []
+
+    async def check(model, rollout, deadline_ms):
+        asked.append(model)
+        raise ValueError("nobody thought of that")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(controller._preflight, "check", check)
+        for _ in range(3):
+            await controller.look()
+            await asyncio.sleep(0.01)
+    assert "the rollout of delays to 2.0.0 stays as it is" in caplog.text
+    assert "nobody thought of that" in caplog.text
+    assert len(asked) > 1, "what failed is begun anew"
+    await place.look_until(controller, "progressing")
+
+
 async def test_it_runs_until_it_is_told_to_stop(place):
     stopping = asyncio.Event()
     running = asyncio.create_task(place.controller().run(stopping))
@@ -269,3 +289,31 @@ async def test_a_version_that_the_gateway_can_not_load_is_refused(place):
     assert progress.reason == "load"
     assert progress.evidence["load"].endswith("No module named pandas")
     assert len(progress.evidence["load"]) < 1_000
+
+
+async def test_a_store_that_fails_for_now_says_nothing_of_the_version(place):
+    await place.start(checked=False)
+    release = (await place.live()).released["delays"]
+    failing = Waiting("delays", release, version="2.0.0", reason="its files can't be read", passing=True)
+    standing = Standing(STANDING_FORMAT, release, {"delays": 1}, [failing], None)
+    write_standing(place.home.run, standing)
+    controller = place.controller()
+    await controller.look()
+    await asyncio.wait(controller._checks.values())
+    await controller.look()
+    assert (await place.routing()).progress.state == "preflight"
+    write_standing(place.home.run, msgspec.structs.replace(standing, in_force={"delays": release}, waiting=[]))
+    await controller.look()
+    assert (await place.routing()).progress.state == "progressing"
+
+
+async def test_what_an_earlier_release_failed_of_is_no_fault_of_this_one(place):
+    await place.start(checked=False)
+    release = (await place.live()).released["delays"]
+    failing = Waiting("delays", release - 1, version="2.0.0", reason="No module named pandas")
+    write_standing(place.home.run, Standing(STANDING_FORMAT, release - 1, {"delays": 1}, [failing], None))
+    controller = place.controller()
+    await controller.look()
+    await asyncio.wait(controller._checks.values())
+    await controller.look()
+    assert (await place.routing()).progress.state == "preflight"

@@ -98,9 +98,36 @@ async def test_what_is_settled_is_not_read_again(log):
     scans = []
     scan = watching._log.scan
     watching._log.scan = lambda wanted: scans.append(wanted.since_us) or scan(wanted)
-    await watching.look(at(26))
-    await watching.look(at(40))
-    assert scans == [at(25) - LATE_MS * 1000, at(26) - LATE_MS * 1000]
+    for seconds in (26, 27, 40):
+        await watching.look(at(seconds))
+    newest = at(19) - LATE_MS * 1000
+    assert scans == [BEGAN_US, newest, newest], "the first look can't know how far the log has come"
+
+
+async def test_what_is_shipped_very_late_is_not_lost(log):
+    """A sink that was not there for a while, or a keeper that got no processor: all comes, half a minute late."""
+    calls = [call(number, at(number), "2.0.0" if number % 2 else "1.0.0") for number in range(120)]
+    watching = observer(log)
+    for until in range(0, 160, 2):
+        await log.write([calls[number] for number in range(120) if until - 2 <= number + 30 < until])
+        window = await watching.look(at(until))
+    assert (window.canary.calls, window.stable.calls) == (60, 60)
+
+
+@pytest.mark.parametrize("code", ["deadline_exceeded", "overloaded"])
+async def test_a_caller_in_a_hurry_harms_no_version(log, code):
+    await log.write(
+        [
+            *(call(number, at(number), outcome=code, hurried=True) for number in range(10)),
+            call(10, at(10), "1.0.0", fallback=code, hurried=True),
+            call(11, at(11), fallback=code),
+            call(12, at(12), hurried=True),
+            call(13, at(13), outcome="model_failed", hurried=True),
+        ]
+    )
+    window = await observer(log).look(at(20))
+    assert (window.canary.calls, window.canary.errors, window.canary.fallback, window.in_a_row) == (3, 1, 1, 1)
+    assert window.stable.calls == 0
 
 
 async def test_a_look_that_breaks_off_counts_nothing(log):

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulation import BEGAN_US, Version, World, new_rollout, simulate
 
-from cloche.insight.metrics import ALPHA
-from cloche.insight.rollout import decide
-from cloche.insight.window import Sample, Window, empty_window
+from cloche.insight.metrics import ALPHA, measure
+from cloche.insight.rollout import decide, evidence_of
+from cloche.insight.window import Sample, Seen, Window, empty_window
 from cloche.registry.rollout import check_plan
-from cloche.registry.traffic import RolloutPlan
+from cloche.registry.traffic import Rollout, RolloutPlan
 
 PROVE = os.environ.get("CLOCHE_PROVE") == "1"
 EACH = 250 if PROVE else 8
@@ -144,6 +144,61 @@ def test_a_step_lasts_its_hold_and_has_its_calls() -> None:
     promoted = decide(moved, Window(arm(300), arm(0)), at(25))
     assert promoted is not None
     assert promoted.state == "promoted"
+
+
+def last_step(plan: RolloutPlan = SHORT, **stable: int) -> Rollout:
+    """The last step, after one in which the default had 1,000 calls, and whatever failed of these."""
+    before = Window(arm(20_000), arm(1_000, **stable))
+    evidence = evidence_of(plan, before, measure(before, plan))
+    return msgspec.structs.replace(new_rollout(plan), step=len(plan.steps) - 1, evidence=evidence)
+
+
+RATE = ("errors", "timeouts", "invalid_output", "fallback")
+
+
+@pytest.mark.parametrize("metric", RATE)
+@pytest.mark.parametrize("plan", [SHORT, msgspec.structs.replace(SHORT, no_harm_found=True)])
+def test_the_last_step_is_compared_with_the_default_of_the_step_before(plan: RolloutPlan, metric: str) -> None:
+    rollout = last_step(plan, **{metric: 50})
+    harmful = decide(rollout, Window(arm(2_000, **{metric: 300}), arm(0)), at(1))
+    assert harmful is not None
+    assert (harmful.state, harmful.reason) == ("rolled_back", metric)
+    found = next(each for each in harmful.evidence["metrics"] if each["metric"] == metric)
+    assert (found["stable"], found["verdict"]) == (0.05, "worse")
+    doubtful = Window(arm(300, **{metric: 22}), arm(0))
+    assert decide(rollout, doubtful, at(59)) is None
+    paused = decide(rollout, doubtful, at(60))
+    assert paused is not None
+    assert (paused.state, paused.reason) == ("paused", "inconclusive")
+    promoted = decide(rollout, Window(arm(300, **{metric: 20}), arm(0)), at(10))
+    assert promoted is not None
+    assert promoted.state == "promoted"
+
+
+@pytest.mark.parametrize("metric", RATE)
+def test_where_nothing_is_known_of_the_default_what_fails_too_often_is_not_promoted(metric: str) -> None:
+    at_once = RolloutPlan(steps=(1.0,), hold_ms=10 * MINUTE_MS, max_wait_ms=60 * MINUTE_MS, no_harm_found=True)
+    resumed = msgspec.structs.replace(last_step(**{metric: 50}), evidence={})
+    for rollout in (new_rollout(at_once), resumed):
+        window = Window(arm(1_000, **{metric: 900}), arm(0))
+        assert decide(rollout, window, at(59)) is None
+        paused = decide(rollout, window, at(60))
+        assert paused is not None
+        assert (paused.state, paused.reason) == ("paused", "inconclusive")
+        assert decide(paused, window, at(600)) is None
+        promoted = decide(rollout, Window(arm(1_000, **{metric: 20}), arm(0)), at(10))
+        assert promoted is not None
+        assert promoted.state == "promoted"
+
+
+def test_a_version_that_does_not_bear_all_calls_is_not_promoted() -> None:
+    window = empty_window()
+    for number in range(400):
+        cause = "worker_crashed" if number % 2 else None
+        window.note(Seen(at(number / 60), 10_000, error=cause is not None, cause=cause), canary=True)
+    turned = decide(last_step(), window, at(11))
+    assert turned is not None
+    assert (turned.state, turned.reason) == ("rolled_back", "errors")
 
 
 @pytest.mark.parametrize("plan", [SHORT, msgspec.structs.replace(SHORT, no_harm_found=True)])

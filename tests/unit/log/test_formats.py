@@ -24,14 +24,15 @@ def expected():
 
 def assert_says(read, expected):
     """Check that all is there that was written; fields that came later are empty."""
-    later = {"release_digest", "shadows", "labels", "exposure"}
+    later = {"release_digest", "shadows", "labels", "exposure", "hurried"}
     assert not any(record[name] for record in read for name in later)
     assert [{name: said for name, said in record.items() if name not in later} for record in read] == expected
 
 
 async def test_a_keeper_of_today_opens_a_database_of_format_1(tmp_path, expected):
     shutil.copy(FIXTURE / "log.db", tmp_path / "log.db")
-    sink, record = SqliteSink(tmp_path / "log.db"), make_record(labels={"market": "de"}, shadows=bytes(16))
+    record = make_record(labels={"market": "de"}, shadows=bytes(16), hurried=True)
+    sink = SqliteSink(tmp_path / "log.db")
     assert await sink.write([record], "spool", Position(1, 1)) == 1
     await sink.close()
     reader = SqliteReader(tmp_path / "log.db")

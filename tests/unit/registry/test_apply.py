@@ -13,6 +13,7 @@ from cloche.drivers import open_objects
 from cloche.errors import IncompatibleSchema, InvalidGoal, InvalidRouting, ModelHeld, ReleaseTaken, RolloutUnderWay
 from cloche.registry import rollout
 from cloche.registry.apply import Terms, apply, plan
+from cloche.registry.by_hand import Beginning, start_rollout
 from cloche.registry.catalog import Registry
 from cloche.registry.changes import words
 from cloche.registry.goal import load_goal, read_goal
@@ -274,6 +275,52 @@ async def test_a_rollout_begun_by_hand_is_let_be_by_a_file_that_did_not_change(r
     await turn(registry, to_step(0))
     assert (await apply(registry, by_rollout("1.0.0"), ADA)).release is None
     assert (await live(registry)).canary.version == "2.0.0"
+
+
+async def test_a_rollout_begun_by_hand_is_let_be_by_the_same_file_twice(registry):
+    changed = read_goal(BY_ROLLOUT.format(default="1.0.0").replace("default", "deadline_ms = 80\ndefault"))
+    await apply(registry, by_rollout("1.0.0"), ADA)
+    await start_rollout(registry, "flights", Beginning("2.0.0"), ADA)
+    assert (await apply(registry, changed, ADA)).release.number == 3
+    again = await apply(registry, changed, ADA)
+    assert (again.release, again.plan.models[0].notes) == (None, ["the rollout to 2.0.0 goes on"])
+    assert under_way(await live(registry)).to == "2.0.0"
+
+
+async def test_a_rollout_begun_by_hand_is_no_wish_of_the_file(registry):
+    changed = read_goal(BY_ROLLOUT.format(default="1.0.0").replace("default", "deadline_ms = 80\ndefault"))
+    await apply(registry, by_rollout("1.0.0"), ADA)
+    await start_rollout(registry, "flights", Beginning("2.0.0"), ADA)
+    await apply(registry, changed, ADA)
+    await turn(registry, promoted)
+    notes = (await plan(registry, changed)).models[0].notes
+    assert "default changed since the file was applied: release 4, keeper, the rollout" in notes
+
+
+async def test_a_rollout_begun_by_hand_keeps_the_hold(registry):
+    await apply(registry, at_once("1.0.0", "2.0.1"), ADA)
+    await apply(registry, at_once("2.0.1"), ADA)
+    await undo(registry, "flights", ADA)
+    held = (await live(registry)).held
+    await start_rollout(registry, "flights", Beginning("2.0.0"), ADA)
+    assert (await live(registry)).held == held
+    with pytest.raises(ModelHeld):
+        await apply(registry, at_once("2.0.1"), ADA)
+    assert under_way(await live(registry)).to == "2.0.0"
+
+
+ALL_SUBJECTS = """
+[models.flights.experiments.test]
+arms = [{ name = "a", version = "1.0.0", weight = 0.5 }, { name = "b", version = "2.0.1", weight = 0.5 }]
+coverage = "%s"
+"""
+
+
+@pytest.mark.parametrize(("coverage", "is_said"), [("100%", True), ("99%", False)])
+async def test_a_rollout_that_nobody_can_get_says_so(registry, coverage, is_said):
+    await apply(registry, by_rollout("1.0.0", ALL_SUBJECTS % coverage), ADA)
+    notes = (await plan(registry, by_rollout("2.0.0", ALL_SUBJECTS % coverage))).models[0].notes
+    assert ("the experiments take every subject: none is left for the canary" in notes) == is_said
 
 
 async def test_models_default_waits_for_the_end_of_a_rollout(registry):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import tomllib
 
 import pytest
@@ -154,6 +155,8 @@ def project(tmp_path):
     (folder / "schemas" / "a.json").write_text('{"type": "object"}')
     (folder / "schemas" / "bad.json").write_text("{")
     (folder / "schemas" / "list.json").write_text("[]")
+    (folder / "schemas" / "deep.json").write_text('{"a":' * 200 + "1" + "}" * 200)
+    (folder / "schemas" / "deeper.json").write_text('{"a":' * 20_000)
     (folder / "schemas" / "long.json").write_text(" " * 1_100_000)
     (folder / "schemas" / "inside.json").symlink_to("a.json")
     (folder / "schemas" / "out.json").symlink_to(tmp_path / "secret.json")
@@ -185,6 +188,8 @@ def test_schemas_come_from_files_of_the_project(project, name):
         ("schemas/none.json", "no such file"),
         ("schemas/long.json", "larger than"),
         ("schemas/bad.json", "truncated"),
+        ("schemas/deep.json", "nested deeper than 100 levels"),
+        ("schemas/deeper.json", "recursion"),
         ("schemas/list.json", "no JSON Schema of an object"),
         ("..\\secret.json", "in the folder of this one or below"),
     ],
@@ -250,6 +255,80 @@ def test_a_key_is_found_where_it_is_given_and_not_where_it_is_named():
     assert line_of(text, ("models", "a", "active", 0)) == 3
     assert line_of(text, ("models", "a", "missing")) == 2
     assert dotted(("models", "a b", "overrides", 0)) == 'models."a b".overrides[1]'
+
+
+MANY_LINES = (
+    """\
+# it's [ no list
+[models.a]
+subject = "a # [ \\" {"   # {{
+"b]" = '[ " '
+c = """
+    + "'" * 3
+    + """
+[ default '' " # {
+"""
+    + "'" * 5
+    + """
+d = """
+    + '"' * 3
+    + """\\"\\"\\" [
+"""
+    + '"' * 5
+    + """
+e = [ # ]
+  "]", { f = "[" },
+]
+[[models.a.overrides]]
+default = 1
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "line"),
+    [("subject", 3), ("b]", 4), ("c", 5), ("d", 8), ("e", 10), ("overrides", 13), ("f", 2)],
+)
+def test_a_key_is_found_whatever_texts_and_comments_hold(key, line):
+    assert line_of(MANY_LINES, ("models", "a", key)) == line
+    assert line_of(MANY_LINES, ("models", "a", "e", 1, "f")) == 11
+    assert line_of(MANY_LINES, ("models", "a", "overrides", 0, "default")) == 14
+    assert line_of(MANY_LINES, ()) == 1
+
+
+@pytest.mark.parametrize("lines", ["# default\n", "[models.m{}]\ndefault = '1.0.0'\n"])
+def test_a_key_is_found_soon_in_a_long_file(lines):
+    text = "".join(lines.format(number) for number in range(4_000)) + "[models.flights]\ndefault = 3\n"
+    began = time.perf_counter()
+    assert line_of(text, ("models", "flights", *("default",) * 1_000)) == text.count("\n")
+    assert time.perf_counter() - began < 5
+
+
+DEEP = "[" * 200 + "]" * 200
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = " + "[" * 20_000, "the file: this can't be read: "),
+        ("x = " + "9" * 5_000, "the file: this can't be read: "),
+        ("x = " + DEEP, "the file: this is nested deeper than 100 levels"),
+        (".".join("x" * 20_000) + " = 1", "the file: this is nested deeper than 100 levels"),
+        (
+            f"[models.a]\ndefault = '1.0.0'\nfallback = {{ chain = [{{ constant_json = '{DEEP}' }}] }}",
+            "than 100 levels",
+        ),
+        ("[models.a]\ndefault = '1.0.0'\nfallback = { chain = [{ constant_json = '%s' }] }" % (DEEP * 10), "line 3: "),
+        (
+            f"[models.a]\ndefault = '1.0.0'\nfallback = {{ chain = [{{ constant_json = '{'[' * 9_000}' }}] }}",
+            "not JSON",
+        ),
+    ],
+)
+def test_what_no_person_writes_is_a_fault_of_the_file_too(text, said):
+    with pytest.raises(InvalidGoal) as caught:
+        read_goal(text)
+    assert said in str(caught.value)
 
 
 def test_typed_takes_a_list_where_one_is_asked_for():

@@ -1,4 +1,4 @@
-"""Two people who apply and undo, and the controller, all at once: whatever the order, nothing of anybody is lost.
+"""Two people who apply, undo and set defaults, and the controller, all at once: whatever the order, nothing is lost.
 
 Each actor stops before it looks at the releases and before it writes one; which of them goes on is drawn.
 """
@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from cloche.errors import ClocheError, ModelHeld, NoRollout, NothingToUndo, ReleaseTaken
+from cloche.errors import ClocheError, ModelHeld, NoRollout, NothingToUndo, ReleaseTaken, RolloutUnderWay
 from cloche.registry import rollout
 from cloche.registry.apply import Terms, apply
 from cloche.registry.catalog import Registry
@@ -32,6 +32,7 @@ from cloche.registry.held import goal_of, settled, under_way
 from cloche.registry.ledger import read_ledger
 from cloche.registry.release import Reason
 from cloche.registry.resolve import resolve
+from cloche.registry.routing import make_default
 from cloche.registry.undo import undo
 from cloche.settings import Limits
 
@@ -50,10 +51,10 @@ steps = ["1%", "10%", "50%", "100%"]
 arms = [{{name = "a", version = "1.0.0", weight = "{weight}%"}}, {{name = "b", version = "2.0.0", weight = "{rest}%"}}]
 [models.ranking]
 default = "{ranking}"
-active = ["1.0.0"]
+active = ["1.0.0", "2.0.0", "3.0.0"]
 deadline_ms = {deadline}
 """
-KNOWN = (ModelHeld, NothingToUndo, NoRollout, ReleaseTaken)
+KNOWN = (ModelHeld, NothingToUndo, NoRollout, ReleaseTaken, RolloutUnderWay)
 
 
 class Memory:
@@ -154,6 +155,7 @@ class Interleavings(RuleBasedStateMachine):
         self.actors = {name: Actor(name, self.store, self.folder) for name in ("ada", "bob", "keeper")}
         self.goals = {}
         self.withdrawn = {}
+        self.by_hand = {}
         self.checked = 0
         self.live = None
         for model, version in itertools.product(MODELS, VERSIONS):
@@ -195,6 +197,13 @@ class Interleavings(RuleBasedStateMachine):
         reason = msgspec.structs.replace(actor.reason, command="undo")
         self.runner.run(actor.begin(undo(actor.registry, model, reason)))
 
+    @precondition(lambda self: self.idle("ada", "bob"))
+    @rule(model=st.sampled_from(MODELS), version=st.sampled_from(VERSIONS))
+    def begin_default(self, model, version):
+        actor = self.actors[self.idle("ada", "bob")[0]]
+        reason = msgspec.structs.replace(actor.reason, command="default")
+        self.runner.run(actor.begin(make_default(actor.registry, model, version, reason)))
+
     @precondition(lambda self: self.idle("keeper") and self.live and under_way(self.live["flights"]))
     @rule(turn=st.sampled_from(["step", "step", "step", "step", "promote", "rollback"]))
     def begin_turn(self, turn):
@@ -232,6 +241,7 @@ class Interleavings(RuleBasedStateMachine):
             for model, routing in release.models.items():
                 check_weights(routing)
                 CHECKS[release.command](self, release, model, (before or {}).get(model), routing)
+                self.by_hand[model] = before[model] if release.command == "default" else None
             if release.source_digest is not None:
                 self.check_file_is_live(release)
         self.checked = len(ledger.history)
@@ -258,6 +268,9 @@ class Interleavings(RuleBasedStateMachine):
         """Every state that ever was can be gone back to, and one undo after the other ends."""
         history = (await read_ledger(self.onlooker)).history
         for model in MODELS:
+            if self.by_hand.get(model):
+                gone = await undo(self.onlooker, model, Reason("eve", command="undo"))
+                assert settled(gone.models[model]) == settled(self.by_hand[model])
             earlier = [release for release in history if model in release.models]
             for release in earlier:
                 gone = await undo(self.onlooker, model, Reason("eve", command="undo"), to=release.number)
@@ -329,6 +342,16 @@ def check_undo(machine, release, model, before, after):
     assert after.canary is None
     assert under_way(after) is None
     assert settled(after) != goal_of(before) or release.author == "eve"
+    if machine.by_hand.get(model):
+        assert settled(after) == settled(machine.by_hand[model])
+
+
+def check_default(machine, release, model, before, after):
+    """The default alone is another one; what is held stays so."""
+    assert under_way(before) is None
+    theirs = {"default": before.default, "active": before.active}
+    assert msgspec.structs.replace(after, **theirs) == before
+    assert after.active.items() >= before.active.items()
 
 
 def check_turn(machine, release, model, before, after):
@@ -343,6 +366,7 @@ def check_turn(machine, release, model, before, after):
 CHECKS = {
     "apply": check_apply,
     "resume": check_apply,
+    "default": check_default,
     "undo": check_undo,
     "step": check_turn,
     "promote": check_turn,
@@ -362,7 +386,8 @@ def test_nobody_loses_anything_whatever_the_order(tmp_path, evidence):
         ),
     )
     evidence(
-        "Two people who apply and undo, and the rollout controller, all at once: no lost update, numbers without gaps, "
+        "Two people who apply, undo and set defaults by hand, and the rollout controller, all at once: no lost update, "
+        "numbers without gaps, "
         "every earlier state can be gone back to, weights sum to 100 %",
         f"{INTERLEAVINGS:,} random interleavings",
         "0 violations",

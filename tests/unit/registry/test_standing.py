@@ -35,3 +35,4 @@ def test_of_a_long_traceback_the_end_is_kept() -> None:
     long = "x" * 10_000 + "ValueError"
     assert len(shortened(long)) < 5_000
     assert shortened(long).endswith("ValueError")
+    assert shortened(long, 5) == "…Error"

@@ -10,6 +10,7 @@ from cloche.drivers import open_objects
 from cloche.errors import ModelHeld, ModelNotFound, NothingToUndo, ReleaseNotFound, ReleaseTaken
 from cloche.registry import rollout
 from cloche.registry.apply import apply
+from cloche.registry.by_hand import Beginning, start_rollout, turn_rollout
 from cloche.registry.catalog import Registry
 from cloche.registry.goal import read_goal
 from cloche.registry.held import settled, under_way
@@ -164,6 +165,57 @@ async def test_after_a_default_was_set_by_hand(registry):
     assert (await live(registry)).held is not None
     await undo(registry, "flights", ADA)
     assert (await live(registry)).default == "1.0.0"
+
+
+async def test_a_hold_from_before_is_no_undo(registry):
+    """It stays when a default is set by hand, which is a change like any other."""
+    await put(registry, *VERSIONS, text=PLAIN.replace('["1.0.0"]', str([*VERSIONS])))
+    await undo(registry, "flights", ADA)
+    await make_default(registry, "flights", "1.0.0", ADA)
+    assert (await undo(registry, "flights", ADA)).models["flights"].default == "2.0.0"
+
+
+async def test_a_hold_names_what_withdrew_and_the_release_alone(registry):
+    await put(registry, "1.0.0", "2.0.0")
+    await undo(registry, "flights", ADA)
+    assert msgspec.to_builtins((await live(registry)).held) == {"by": "undo", "release": 2}
+
+
+@pytest.mark.parametrize("how", ["abort", "rollback"])
+async def test_that_what_was_given_up_stays_active_is_no_state_to_go_back_to(registry, how):
+    await put(registry, "1.0.0", text=PLANNED.replace('["1.0.0"]', "[]"))
+    for version in ("2.0.0", "3.0.0"):
+        await start_rollout(registry, "flights", Beginning(version), ADA)
+        if how == "abort":
+            await turn_rollout(registry, "flights", "abort", ADA)
+        else:
+            await turn(registry, roll_back)
+    assert set((await live(registry)).active) == set(VERSIONS)
+    with pytest.raises(NothingToUndo):
+        await undo(registry, "flights", ADA)
+    await put(registry, "1.0.0")
+    await make_default(registry, "flights", "2.0.0", ADA)
+    assert (await undo(registry, "flights", ADA)).models["flights"].default == "1.0.0"
+
+
+async def test_that_what_was_given_up_is_not_active_any_more_is_no_state_either(registry):
+    text = PLANNED.replace('["1.0.0"]', "[]")
+    await put(registry, "3.0.0", "1.0.0", text=text)
+    await turn(registry, promote)
+    await put(registry, "2.0.0", text=text)
+    await turn(registry, roll_back)
+    await put(registry, "1.0.0", text=text)
+    assert set((await live(registry)).active) == {"1.0.0"}
+    assert (await undo(registry, "flights", ADA)).models["flights"].default == "3.0.0"
+
+
+async def test_an_undo_brings_nobody_what_a_rollout_was_to_bring_in(registry):
+    await put(registry, "1.0.0", "2.0.0", text=PLANNED)
+    await turn(registry, first_step)
+    await put(registry, "2.0.0", text=f"{PLANNED}[models.flights.attributes]\nmarket = 'header:X-Market'\n")
+    assert (await live(registry)).canary is not None
+    back = (await undo(registry, "flights", ADA)).models["flights"]
+    assert (back.default, back.attributes) == ("1.0.0", {})
 
 
 @pytest.mark.parametrize(

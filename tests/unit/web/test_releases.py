@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from bundles import bundle
 
 from cloche.assembly import KeeperParts
 from cloche.drivers import open_objects
+from cloche.errors import ReleaseNotFound
 from cloche.registry.catalog import Registry
 from cloche.settings import Settings
 from cloche.web.control import keeper_app
@@ -21,6 +23,7 @@ from cloche.web.control import keeper_app
 TOML = {"content-type": "application/toml"}
 OTHERS = ("shipper", "sink", "controller", "log", "shadows")
 FILE = '[models.flights]\ndefault = "{}"\n'
+CONSTANT = FILE.format("1.0.0") + "fallback = {{ chain = [{{ constant_json = '{}' }}], reserve_ms = 1 }}\n"
 
 
 @pytest.fixture
@@ -86,6 +89,9 @@ async def test_a_held_model_is_a_conflict_until_it_is_resumed(keeper):
         ("/apply", FILE.format("1.0.0"), {"content-type": "text/plain"}, 400, "Content-Type"),
         ("/apply", FILE.format("1.0.0"), {}, 400, "Content-Type"),
         ("/apply", FILE.format("1.0.0"), TOML | {"origin": "http://elsewhere.example"}, 403, "other sites"),
+        ("/apply", "x = " + "[" * 20_000, TOML, 422, "this can't be read"),
+        ("/apply", "x = " + "9" * 5_000, TOML, 422, "this can't be read"),
+        ("/apply", CONSTANT.format("[" * 950 + "]" * 950), TOML, 422, "constant_json: this is n"),
         ("/apply", "#" * 9_000_000, TOML, 413, "larger than"),
         ("/models/flights/undo", "", {"content-type": "text/plain"}, 400, "Content-Type"),
         ("/models/flights/undo", '{"to": "x"}', {"content-type": "application/json"}, 422, "the undo"),
@@ -102,9 +108,40 @@ async def test_what_can_not_be_done_says_why_and_where_nothing_is(keeper, regist
     assert await registry.releases.latest() == 0
 
 
-async def test_a_release_that_is_not_there(keeper):
-    missing = await keeper.get("/releases/7")
+@pytest.mark.parametrize("number", ["7", "0", "999999999999"])
+async def test_a_release_that_is_not_there(keeper, number):
+    missing = await keeper.get(f"/releases/{number}")
     assert (missing.status_code, missing.json()["code"]) == (404, "release_not_found")
+
+
+@pytest.mark.parametrize("number", ["9" * 13, "9" * 300, "9" * 5_000, "-1", "one", "%D9%A1"])
+async def test_what_is_no_number_of_a_release(keeper, number):
+    missing = await keeper.get(f"/releases/{number}")
+    assert (missing.status_code, missing.json()["code"]) == (404, "unknown_path")
+
+
+async def test_a_release_whose_number_no_key_has_room_for_is_not_there(registry):
+    with pytest.raises(ReleaseNotFound):
+        await registry.releases.read(10**300)
+
+
+async def test_only_the_place_of_the_registry_is_kept_back(keeper):
+    await keeper.post("/apply", content=FILE.format("1.0.0"), headers=TOML)
+    missing = await keeper.post("/models/flights/undo", json={"to": 9})
+    assert "no release 9 in the history of flights" in missing.json()["detail"]
+    unknown = await keeper.post("/models/trains/undo", json={})
+    assert "No model named trains in the registry" in unknown.json()["detail"]
+
+
+async def test_others_are_served_while_a_long_file_is_read(keeper):
+    text = "# a comment\n" * 100 + "".join(f"[models.m{number}]\ndefault = '1.0.0'\n" for number in range(5_000))
+    asked = asyncio.ensure_future(keeper.post("/apply", content=f"{text}x = 1", headers=TOML))
+    turns = 0
+    while not asked.done():
+        await asyncio.sleep(0.001)
+        turns += 1
+    assert "line 10101: models.m4999.x: there is no such key" in (await asked).json()["detail"]
+    assert turns > 20
 
 
 async def test_with_a_token_nothing_is_done_without_it(registry):

@@ -109,6 +109,18 @@ async def test_the_status_counts_what_is_in_the_log(keeper, parts):
     assert any("2 of 300 calls of the canary" in line for line in status["waiting_for"])
 
 
+async def test_the_status_says_that_experiments_leave_nobody(keeper, parts):
+    arms = [{"name": name, "version": version, "weight": 0.5} for name, version in (("a", "1.0.0"), ("b", "2.0.0"))]
+    for coverage, said in ((1, "the experiments take every subject: none is left for the canary"), (0.5, None)):
+        goal = {"default": "1.0.0", "active": ["2.0.0"], "experiments": {"test": {"arms": arms, "coverage": coverage}}}
+        assert (await keeper.post("/apply", json={"models": {"flights": goal}})).status_code == 200
+        if said:
+            await keeper.post(START, json={"to": "2.0.0"})
+            await first_step(parts.registry)
+        waiting = (await keeper.get("/models/flights/rollout")).json()["waiting_for"]
+        assert waiting[-1] == (said or "calls that are in no experiment; running: test")
+
+
 async def test_an_abort_holds_the_model(keeper):
     file = '[models.flights]\ndefault = "2.0.0"\n[models.flights.rollout]\nsteps = ["5%", "100%"]\n'
     toml = {"content-type": "application/toml"}

@@ -30,9 +30,13 @@ def show(place: Place, inference: bytes, as_json: bool) -> None:
     if as_json:
         shown.document(record)
         return
-    shown.facts([(name, _text(name, value)) for name, value in record.items() if value not in (None, "", {})])
+    shown.facts([(name, _text(name, value)) for name, value in record.items() if _says_something(name, value)])
     if record.get("traceback"):
         shown.note(f"\nRun it again: cloche models try {record['model']} {record['version']} --id {record['id']}")
+
+
+def _says_something(name: str, value: Any) -> bool:
+    return value not in (None, "", {}) and (name, value) != ("hurried", False)
 
 
 def _text(name: str, value: Any) -> str:

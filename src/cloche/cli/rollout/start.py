@@ -67,7 +67,9 @@ def start(
     command = shlex.join(["cloche", "rollout", "start", model, "--to", version])
     changes = {field: value for field, value in said.items() if value is not None and value is not False}
     asked = Beginning(version, changes, accept_incompatible)
-    release = wait_for(start_rollout(place.registry(), model, asked, reason_of(command, message)))
+    release = wait_for(
+        start_rollout(place.registry(), model, asked, reason_of(command, message), place.settings().limits)
+    )
     if as_json:
         show.document(release)
         return
