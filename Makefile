@@ -1,6 +1,6 @@
 # make demo     publish real models, serve them, send real traffic   (ARGS=--once ends by itself)
 # make test     every check: format, lint, types, import contracts, tests
-# make prove    the tests with the counts that were promised; writes EVIDENCE.md
+# make prove    the tests with the counts that were promised; writes EVIDENCE.md   (ARGS="-k name" for some of them)
 # make bench    speed, side by side with a bare echo and the usual server; writes benchmarks/RESULTS.md
 
 PYTHON ?= python3
@@ -24,7 +24,7 @@ check: $(VENV)/.test
 	$(VENV)/bin/lint-imports --no-cache
 
 prove: $(VENV)/.test $(VENV)/.pandas2
-	$(VENV)/bin/python -m tests.prove
+	$(VENV)/bin/python -m tests.prove $(ARGS)
 
 bench: $(VENV)/.bench
 	$(VENV)/bin/python -m benchmarks $(ARGS)

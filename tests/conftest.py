@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import shop
+import stores
 from serving import Server, publish
 
 
@@ -24,6 +25,30 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     publish(home, shop.Obedient, "obedient", [shop.OBEDIENT], golden="schema")
     with Server(home) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[stores.S3]:
+    """An S3 of this host."""
+    running = stores.S3()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def bucket(s3: stores.S3, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty place in a bucket that this process can use."""
+    for name, value in stores.variables(s3.port).items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{s3.bucket()}/team/models"
+
+
+@pytest.fixture
+def faulty(s3: stores.S3, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[stores.Proxy]:
+    """What stands between this process and the bucket from now on."""
+    with stores.proxy_to(s3.port) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
+        yield proxy
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -33,18 +34,25 @@ the same tests with smaller counts.
 def main(arguments: list[str]) -> int:
     """Run the tests and write the page; return the status of the run."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="cloche-prove-") as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", f"--junitxml={report}"]
-        command += [f"--hypothesis-seed={SEED}", "-n", str(os.cpu_count() or 1), "--dist", "worksteal"]
-        command += [*map(str, counted_files()), *arguments]
-        status = subprocess.run(command, cwd=ROOT, env=os.environ | {"CLOCHE_PROVE": "1"}, check=False).returncode
-        if not report.exists():
-            return status
-        cases = list(ElementTree.parse(report).iter("testcase"))
-    PAGE.write_text(page(cases, time.monotonic() - began), encoding="utf-8")
+    status, cases = 0, []
+    for options in (["-m", "alone"], ["-m", "not alone", "-n", str(os.cpu_count() or 1), "--dist", "worksteal"]):
+        ended, found = run([*options, *arguments])
+        status = status or ended
+        cases += found
+    text = page(cases, time.monotonic() - began, shlex.join(arguments))
+    PAGE.write_text(text, encoding="utf-8")
     sys.stdout.write(f"{PAGE.relative_to(ROOT)} written\n")
     return status
+
+
+def run(options: list[str]) -> tuple[int, list[ElementTree.Element]]:
+    """Run the tests that count, and return the status with what came of each."""
+    with tempfile.TemporaryDirectory(prefix="cloche-prove-") as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", f"--junitxml={report}", f"--hypothesis-seed={SEED}", *options]
+        command += map(str, counted_files())
+        status = subprocess.run(command, cwd=ROOT, env=os.environ | {"CLOCHE_PROVE": "1"}, check=False).returncode
+        return status, list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
 
 
 def counted_files() -> Iterator[Path]:
@@ -55,7 +63,7 @@ def counted_files() -> Iterator[Path]:
             yield path.relative_to(ROOT)
 
 
-def page(cases: list[ElementTree.Element], took_s: float) -> str:
+def page(cases: list[ElementTree.Element], took_s: float, chosen: str) -> str:
     """Return EVIDENCE.md."""
     kinds = ("failure", "error", "skipped")
     found = {kind: [case for case in cases if case.find(kind) is not None] for kind in kinds}
@@ -66,6 +74,7 @@ def page(cases: list[ElementTree.Element], took_s: float) -> str:
         "Seed": f"{SEED} for Hypothesis; the other seeds are in the tests",
         "Machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "Python": platform.python_version(),
+        "Chosen": f"`{chosen}`" if chosen else "all tests that count",
         "Result": f"{len(cases) - len(bad)} tests passed, {len(found['failure'])} failed, {len(found['error'])} had an "
         f"error, {len(found['skipped'])} were skipped, in {took_s / 60:.0f} minutes",
     }

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -28,8 +29,9 @@ _T = TypeVar("_T")
 
 
 def environ(**more: str) -> dict[str, str]:
-    """Return this process's environment without any setting of Cloche."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("CLOCHE_")} | more
+    """Return this process's environment without any setting of Cloche; models may leave notes for the tests."""
+    usual = {name: value for name, value in os.environ.items() if not name.startswith("CLOCHE_")}
+    return usual | {"CLOCHE_WORKERS_WRITABLE": tempfile.gettempdir()} | more
 
 
 def run(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -21,6 +21,11 @@ def longer(row):
     return max(row["width"], row["height"])
 
 
+def added(row):
+    """Combine what steps say."""
+    return row["area"] + row["longer"]
+
+
 def stock(item):
     return item["stock"]
 

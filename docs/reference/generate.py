@@ -18,7 +18,7 @@ from cloche import errors
 from cloche.cli import cli
 from cloche.cli.lazy import LazyGroup
 from cloche.errors import ClocheError, ServingError
-from cloche.settings import SECRETS, Setting, declared
+from cloche.settings import Setting, declared
 from cloche.web.problems import MANAGEMENT, STATUS
 
 FOLDER = Path(__file__).parent
@@ -101,7 +101,13 @@ def settings_page() -> str:
     for section, members in groupby(declared(), key=lambda setting: setting.path[:-1]):
         parts.append(f"## {'.'.join(section) or 'At the top'}")
         rows = [
-            (f"`{each.path[-1]}`", f"`{each.variable}`", _kind(each), _value(each), each.description)
+            (
+                f"`{each.path[-1]}`",
+                f"`{each.variable}`" if each.variable else "in the file alone",
+                _kind(each),
+                _value(each),
+                each.description,
+            )
             for each in members
         ]
         parts.append(_table(("setting", "environment", "type", "default", "meaning"), rows))
@@ -123,7 +129,7 @@ def _kind(setting: Setting) -> str:
 
 
 def _value(setting: Setting) -> str:
-    if setting.name in SECRETS:
+    if setting.default is None:
         return "none"
     return f"`{msgspec.json.encode(setting.default).decode()}`"
 

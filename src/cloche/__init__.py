@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cloche.errors import ClocheError as ClocheError
     from cloche.model import Bundle as Bundle
     from cloche.model import CallInfo as CallInfo
+    from cloche.model import Command as Command
     from cloche.model import Model as Model
     from cloche.model import Refusal as Refusal
     from cloche.notebook import publish as publish
@@ -26,12 +27,13 @@ _HOMES = {
     "Bundle": "cloche.model",
     "CallInfo": "cloche.model",
     "ClocheError": "cloche.errors",
+    "Command": "cloche.model",
     "Model": "cloche.model",
     "Refusal": "cloche.model",
     "publish": "cloche.notebook",
 }
 
-__all__ = ["Bundle", "CallInfo", "ClocheError", "Model", "Refusal", "__version__", "publish"]
+__all__ = ["Bundle", "CallInfo", "ClocheError", "Command", "Model", "Refusal", "__version__", "publish"]
 
 
 def __getattr__(name: str) -> Any:

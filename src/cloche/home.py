@@ -32,6 +32,11 @@ class Home:
         return self.path / "cache"
 
     @property
+    def environments(self) -> Path:
+        """Python environments of versions that were made with other packages than are installed here."""
+        return self.path / "environments"
+
+    @property
     def spool(self) -> Path:
         """One folder per gateway process: records on their way to the sink."""
         return self.path / "spool"

@@ -40,6 +40,23 @@ class CallInfo:
     parameters: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True)
+class Command:
+    """A program of any language, to be published as a model: it answers each line of JSON with a line of JSON.
+
+        publish(Command(["Rscript", "score.R"]), files={"score.R": Path("score.R")}, name="price", …)
+
+    It is started once in each worker, in the folder of its files, and reads rows until its standard input ends. A line
+    `{"refusal": {"code": ..., "message": ...}}` is the refusal of a row. What it writes to its standard error goes to
+    the worker's log.
+
+    Args:
+        words: the program and its arguments. The program is one of the files, or is found on the PATH.
+    """
+
+    words: Sequence[str]
+
+
 class Bundle:
     """The files of a published version, as `Model.load` sees them."""
 
@@ -87,13 +104,16 @@ class Model:
     def load(self, bundle: Bundle) -> None:
         """Read what the model needs from its files. Called once, before any call."""
 
-    def predict(self, rows: Sequence[dict[str, Any]]) -> Sequence[Any]:
+    def predict(self, rows: Sequence[Any]) -> Sequence[Any]:
         """Answer rows of any callers together: one item per row, in order; an item may be a `Refusal`.
+
+        Rows are dicts. With a type hint, `rows: Sequence[Quote]`, they are objects of that dataclass, TypedDict, Struct
+        or pydantic model, which is the schema, too.
 
         Take a second argument to get a `CallInfo` per row. An exception fails the calls it was part of.
         """
         return [self.predict_one(row) for row in rows]
 
-    def predict_one(self, row: dict[str, Any]) -> Any:
-        """Answer one row; may raise `Refusal`."""
+    def predict_one(self, row: Any) -> Any:
+        """Answer one row, a dict or what its type hint says; may raise `Refusal`."""
         raise NotImplementedError(f"{type(self).__name__} needs a method predict(rows) or predict_one(row)")

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from cloche.values import Record
+from cloche.values import Record, Signer, SigningKey
 
 _KEY = re.compile(r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._+-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._+-]+)*")
 
@@ -134,4 +134,25 @@ class LogReader(Protocol):
 
     async def faults(self) -> Sequence[str]:
         """Return what the store finds wrong with itself, one sentence a fault."""
+        ...
+
+
+class Signing(Protocol):
+    """Makes and checks signatures of manifests, and thereby of every file that a manifest names."""
+
+    async def sign(self, manifest: bytes, subject: str, key: SigningKey) -> bytes:
+        """Return a signature.
+
+        Args:
+            manifest: as it is stored.
+            subject: what it is of, for people who look at the signature.
+            key: what it is made with.
+
+        Raises:
+            KeyUnusable: it can't be made with that.
+        """
+        ...
+
+    async def fault(self, manifest: bytes, signature: bytes, signer: Signer) -> str | None:
+        """Return why this is no signature of the manifest by the signer, in words; None where it is one."""
         ...

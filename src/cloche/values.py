@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 Kind = Literal["live", "shadow", "history"]
 """Why a call was made. Only `live` calls count in experiments, drift and service levels."""
+
+
+CLAIM: Final = "claim:"
+"""How attributes begin that the caller's token says, and not a header."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -30,7 +34,9 @@ class Request(msgspec.Struct, frozen=True):
     caller: str = "anonymous"
     """The name of the token that was used."""
     attributes: Mapping[str, str] = MappingProxyType({})
-    """Header, in lower case -> its value, of those that a live model declares as attributes."""
+    """Header, in lower case, or `claim:NAME` of the token -> its value: those that a live model may look at."""
+    may_go_back: bool = True
+    """Whether the caller may ask what is not live: a version that is not active, or a moment of the past."""
 
 
 NO_INFERENCE = "00000000-0000-7000-8000-000000000000"
@@ -158,3 +164,49 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
 
 
 RECORD_FORMAT = 1
+
+
+class Signer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Somebody whose signature counts: a key, an identity in a certificate, or an identity that Sigstore vouches for.
+
+    Files are PEM or JSON, and named relative to `cloche.toml`.
+    """
+
+    public_key: str | None = None
+    """The file of an elliptic-curve key."""
+    certificates: tuple[str, ...] = ()
+    """Files of the roots that a certificate of the signer leads to."""
+    identity: str | None = None
+    """The name in that certificate, or at Sigstore: an e-mail address, a URI, a host."""
+    issuer: str | None = None
+    """Who says so to Sigstore: the URL of an OpenID Connect issuer."""
+    sigstore: str | None = None
+    """The file of a trust configuration, where it is not Sigstore's public instance."""
+
+    def __post_init__(self) -> None:
+        """Check that it is one kind of signer.
+
+        Raises:
+            ValueError: it is none, or several.
+        """
+        kinds = [self.public_key is not None, bool(self.certificates), self.issuer is not None]
+        if sum(kinds) != 1 or (self.identity is None) != (self.public_key is not None):
+            raise ValueError("a signer has a public_key; or certificates and an identity; or an identity and an issuer")
+        if self.sigstore is not None and self.issuer is None:
+            raise ValueError("sigstore goes with an identity and an issuer")
+
+
+class SigningKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What a version is signed with: a private key, that and its certificate, or an identity that Sigstore asks for."""
+
+    private_key: str | None = None
+    """A PEM file: an elliptic-curve key."""
+    password: str | None = None
+    """Of the key, where it is encrypted."""
+    certificate: str | None = None
+    chain: tuple[str, ...] = ()
+    """Files of the certificates between that and its root."""
+    identity_token: str | None = None
+    """Of Sigstore; without one it takes that of the CI job, or opens a browser."""
+    sigstore: str | None = None
+    """As in `Signer`."""

@@ -75,6 +75,7 @@ def crash(server: Server, do: str, note: Path) -> tuple[list[tuple[Answer, float
     return [call.result() for call in calls], float(note.read_text())
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("do", ["segfault", "exit"])
 def test_a_crash_ends_its_calls_at_once_and_nobody_elses(home: Path, tmp_path: Path, do: str, evidence) -> None:

@@ -17,6 +17,8 @@ HEAVY = {
     "numpy",
     "sklearn",
     "onnxruntime",
+    "xgboost",
+    "lightgbm",
     "sqlalchemy",
     "grpc",
     "redis",
@@ -25,6 +27,10 @@ HEAVY = {
     "pyarrow",
     "rich",
     "pydantic",
+    "mlflow",
+    "torch",
+    "keras",
+    "transformers",
 }
 
 MAY_IMPORT_LATE = ("runtimes/worker/", "cli/", "drivers/__init__.py", "assembly.py")

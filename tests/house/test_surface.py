@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 
 import cloche
-from cloche import errors
+from cloche import errors, testing
 from cloche.errors import ClocheError
 from cloche.web.problems import MANAGEMENT, STATUS
 
@@ -15,6 +15,7 @@ def test_public_names() -> None:
         "Bundle",
         "CallInfo",
         "ClocheError",
+        "Command",
         "Model",
         "Refusal",
         "__version__",
@@ -24,9 +25,24 @@ def test_public_names() -> None:
         assert getattr(cloche, name) is not None
 
 
+def test_names_for_tests() -> None:
+    assert sorted(testing.__all__) == [
+        "Finding",
+        "JournalContract",
+        "LogContract",
+        "ObjectStoreContract",
+        "Platform",
+        "Report",
+        "check_model",
+        "make_record",
+    ]
+    for name in testing.__all__:
+        assert getattr(testing, name) is not None
+
+
 def test_a_model_is_written_against_this() -> None:
-    assert str(inspect.signature(cloche.Model.predict)) == "(self, rows: 'Sequence[dict[str, Any]]') -> 'Sequence[Any]'"
-    assert str(inspect.signature(cloche.Model.predict_one)) == "(self, row: 'dict[str, Any]') -> 'Any'"
+    assert str(inspect.signature(cloche.Model.predict)) == "(self, rows: 'Sequence[Any]') -> 'Sequence[Any]'"
+    assert str(inspect.signature(cloche.Model.predict_one)) == "(self, row: 'Any') -> 'Any'"
     assert str(inspect.signature(cloche.Model.load)) == "(self, bundle: 'Bundle') -> 'None'"
 
 

@@ -36,6 +36,7 @@ ADA = {
     "GIT_CONFIG_COUNT": "1",
     "GIT_CONFIG_KEY_0": "user.name",
     "GIT_CONFIG_VALUE_0": "Ada",
+    "CLOCHE_WORKERS_WRITABLE": "",
     "CLOCHE_SERVER_PORT": "0",
     "CLOCHE_SERVER_CONTROL_PORT": "0",
 }

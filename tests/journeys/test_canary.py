@@ -22,7 +22,8 @@ def fitted(seen: Path) -> canary.Canary:
     return made.fit([[1.0], [2.0], [3.0]], [2.0, 4.0, 6.0])
 
 
-def test_only_workers_open_pickles(tmp_path: Path, evidence) -> None:
+def test_only_workers_open_pickles(tmp_path: Path, monkeypatch, evidence) -> None:
+    monkeypatch.setenv("CLOCHE_WORKERS_WRITABLE", str(tmp_path))
     home, seen = tmp_path / ".cloche", tmp_path / "seen"
     publish(home, fitted(seen), "object", ROWS)
     by_publishing = openers(seen)

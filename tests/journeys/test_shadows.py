@@ -130,6 +130,7 @@ def round_of(server: Server, model: str) -> tuple[float, int]:
     return took_s[len(took_s) * 99 // 100], sum(thread.failed for thread in threads)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 def test_live_calls_are_as_fast_as_without(troubles: Server, evidence) -> None:
     ratios: dict[str, list[float]] = {trouble: [] for trouble in TROUBLES}

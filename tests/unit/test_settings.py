@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloche.errors import InvalidSetting
-from cloche.settings import Settings, declared, load_settings
+from cloche.settings import Settings, Token, declared, load_settings
 
 
 def test_nothing_said_is_the_defaults() -> None:
@@ -76,4 +76,117 @@ def test_a_secret_is_read_from_where_the_file_says(tmp_path: Path) -> None:
 def test_every_setting_says_what_it_means() -> None:
     found = list(declared())
     assert all(setting.description for setting in found)
-    assert len({setting.variable for setting in found}) == len(found)
+    named = [setting for setting in found if not setting.is_table]
+    assert len({setting.variable for setting in named}) == len(named)
+
+
+TOKENS = """
+[tokens.shop-de]
+secret = "env:SHOP_DE"
+claims = { market = "de" }
+
+[tokens.ci]
+secret = "env:CI"
+may = ["manage"]
+"""
+
+
+def test_tokens_have_names_claims_and_permissions(tmp_path: Path) -> None:
+    file = tmp_path / "cloche.toml"
+    file.write_text(TOKENS)
+    settings = load_settings(file, {"SHOP_DE": "rose", "CI": "tulip"})
+    assert settings.tokens == {
+        "shop-de": Token(secret="rose", claims={"market": "de"}, may=("predict",)),
+        "ci": Token(secret="tulip", may=("manage",)),
+    }
+    assert settings.secured
+    assert (settings.token_to("predict"), settings.token_to("manage")) == ("rose", "tulip")
+    assert settings.token_to("history") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TOKENS.replace("env:CI", "tulip"), r"tokens\.ci\.secret.*never as it is"),
+        (TOKENS.replace('"manage"', '"everything"'), "everything"),
+        ("[tokens]\nci = 3", "tokens"),
+        ("[tokens.ci]\nmay = []", "secret"),
+    ],
+)
+def test_what_is_wrong_with_a_token_is_named(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "cloche.toml"
+    file.write_text(text)
+    with pytest.raises(InvalidSetting, match=said):
+        load_settings(file, {"SHOP_DE": "rose", "CI": "tulip"})
+
+
+@pytest.mark.parametrize("url", ["s3://team/models", "gs://team/models", "az://models/here", "file:///mnt/models"])
+def test_a_registry_is_an_address(url: str) -> None:
+    assert load_settings(environ={"CLOCHE_REGISTRY": url}).registry == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["/mnt/models", "s3:team", "s3://", "s3://key:secret@team/models", "s3://team?sig=x", "ftp://a/b", "memory:///"],
+)
+def test_a_registry_with_anything_else_in_it_is_refused_without_showing_it(url: str) -> None:
+    with pytest.raises(InvalidSetting, match="keys come from the environment") as caught:
+        load_settings(environ={"CLOCHE_REGISTRY": url})
+    assert "secret" not in str(caught.value)
+
+
+def test_who_does_without_secrets_need_not_have_them(tmp_path: Path) -> None:
+    file = tmp_path / "cloche.toml"
+    text = 'token = "env:NOT_SET"\nregistry = "s3://team/models"\n[tokens.shop]\nsecret = "env:NOT_SET"\n'
+    file.write_text(text)
+    with pytest.raises(InvalidSetting):
+        load_settings(file)
+    settings = load_settings(file, secrets=False)
+    assert (settings.registry, settings.token, settings.tokens) == ("s3://team/models", None, {})
+
+
+SIGNERS = """
+[signers.ci]
+public_key = "keys/ci.pub"
+[signers.anna]
+certificates = ["keys/root.pem"]
+identity = "anna@example.com"
+[signers.build]
+identity = "https://example.com/build"
+issuer = "https://issuer.example.com"
+
+[signatures."*"]
+require = "signed"
+[signatures.pricing]
+require = "signed"
+signers = ["ci", "anna"]
+"""
+
+
+def test_signers_have_names_and_policies_name_them(tmp_path: Path) -> None:
+    file = tmp_path / "cloche.toml"
+    file.write_text(SIGNERS)
+    settings = load_settings(file)
+    assert settings.signatures["pricing"].signers == ("ci", "anna")
+    assert settings.signers["anna"].certificates == ("keys/root.pem",)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[signatures.pricing]\nrequire = "signed"', r"requires a signature, and there is no table \[signers.NAME\]"),
+        (SIGNERS.replace('"ci", "anna"', '"ci", "ann"'), r"names the signer ann, and there is no \[signers.ann\]"),
+        ("[signatures.pricing]\nsigners = []", "require"),
+        ('[signatures.pricing]\nrequire = "maybe"', "maybe"),
+        ("[signers.ci]", "a signer has a public_key; or"),
+        ('[signers.ci]\nidentity = "anna@example.com"', "a signer has a public_key; or"),
+        ('[signers.ci]\ncertificates = ["root.pem"]', "a signer has a public_key; or"),
+        ('[signers.ci]\npublic_key = "a"\nissuer = "b"\nidentity = "c"', "a signer has a public_key; or"),
+        ('[signers.ci]\npublic_key = "a"\nsigstore = "b"', "sigstore goes with"),
+    ],
+)
+def test_what_is_wrong_with_a_policy_is_named(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "cloche.toml"
+    file.write_text(text)
+    with pytest.raises(InvalidSetting, match=said):
+        load_settings(file)

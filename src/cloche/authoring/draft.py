@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from cloche.authoring.traits import comes_from
 from cloche.errors import NotPublishable
-from cloche.registry.bundle import Each, Takes
+from cloche.registry.bundle import Each, OnUnseen, Takes
 from cloche.schema import UnknownFields
 from cloche.settings import LONGEST_MS
 
 Comparison: TypeAlias = Literal["equal", "schema"]
 """How a fresh worker's answers to the examples are compared with the author's."""
 
-PICKLES = (".pkl", ".pickle", ".joblib", ".dill", ".cloudpickle")
-
 _CHOICES = {
     "unknown_fields": get_args(UnknownFields),
+    "on_unseen": get_args(OnUnseen),
     "takes": (None, *get_args(Takes)),
     "golden": get_args(Comparison),
+}
+
+_LISTS = {
+    "include": "modules and patterns of files, such as ['zoo/data/*.csv']",
+    "exclude": "modules and patterns of files, such as ['zoo/data/*.csv']",
+    "required": "names of fields",
 }
 
 
@@ -35,8 +39,10 @@ class Draft:
     examples: Any
     training: Any = None
     files: Mapping[str, Any] = field(default_factory=dict)
-    schema: dict[str, Any] | None = None
+    schema: dict[str, Any] | type | None = None
     unknown_fields: UnknownFields = "refuse"
+    on_unseen: OnUnseen = "pass"
+    required: Sequence[str] = ()
     method: str | None = None
     takes: Takes | None = None
     each: Each | None = None
@@ -46,23 +52,13 @@ class Draft:
     hang_after_ms: int | None = None
     description: str | None = None
     message: str | None = None
-
-    @property
-    def is_file(self) -> bool:
-        """Whether the model is the path of a file."""
-        return isinstance(self.model, str | Path)
-
-    @property
-    def is_onnx(self) -> bool:
-        """Whether the model is an ONNX graph: a file, its bytes, or an `onnx.ModelProto`."""
-        if self.is_file:
-            return Path(self.model).suffix == ".onnx"
-        return isinstance(self.model, bytes) or comes_from(self.model, "onnx")
-
-    @property
-    def is_pickle(self) -> bool:
-        """Whether the model is the path of a pickle, which is copied and never opened in this process."""
-        return self.is_file and Path(self.model).suffix in PICKLES
+    vendor: bool = False
+    sign: str | Path | None = None
+    """The file of a private key that it is signed with."""
+    providers: Sequence[str] | None = None
+    steps: Mapping[str, str] = field(default_factory=dict)
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
 
 
 def check_options(draft: Draft) -> None:
@@ -78,15 +74,33 @@ def check_options(draft: Draft) -> None:
         value = getattr(draft, name)
         if value is not None and not (type(value) is int and 1 <= value <= LONGEST_MS):
             raise _meaningless(draft, name, f"it is a whole number of milliseconds, from 1 to {LONGEST_MS}")
+    _check_texts(draft)
+    if not _is_names(draft.providers):
+        raise _meaningless(draft, "providers", "it is a list of ONNX Runtime's names, as ['CUDAExecutionProvider']")
+    for name, meaning in _LISTS.items():
+        value = getattr(draft, name)
+        if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
+            raise _meaningless(draft, name, f"it is a list of {meaning}")
+    if not isinstance(draft.files, Mapping):
+        raise _meaningless(draft, "files", "it is a dict: name -> a Path, bytes, text or any object")
+    if not isinstance(draft.steps, Mapping) or not all(isinstance(text, str) for text in draft.steps.values()):
+        raise _meaningless(draft, "steps", "it is a dict: name -> a version such as 'flight-delay@1.4.0'")
+    if draft.each is not None:
+        _check_each(draft, draft.each)
+
+
+def _check_texts(draft: Draft) -> None:
     for name in ("method", "score", "description", "message"):
         if not isinstance(getattr(draft, name), str | None):
             raise _meaningless(draft, name, "it is text")
     if draft.score and not draft.score.startswith("/"):
         raise _meaningless(draft, "score", "it is a JSON pointer into an answer, such as '/price'; '' is all of it")
-    if not isinstance(draft.files, Mapping):
-        raise _meaningless(draft, "files", "it is a dict: name -> a Path, bytes, text or any object")
-    if draft.each is not None:
-        _check_each(draft, draft.each)
+
+
+def _is_names(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, list | tuple) and bool(value) and all(isinstance(name, str) for name in value)
 
 
 def _check_each(draft: Draft, each: Each) -> None:
@@ -102,17 +116,3 @@ def _check_each(draft: Draft, each: Each) -> None:
 
 def _meaningless(draft: Draft, name: str, reason: str) -> NotPublishable:
     return NotPublishable(kind=f"version with {name}={getattr(draft, name)!r}", reason=reason)
-
-
-def model_bytes(path: Path) -> bytes:
-    """Return what is in a model's file.
-
-    Raises:
-        NotPublishable: there is none, or none that Cloche knows by its name.
-    """
-    if not path.is_file():
-        raise NotPublishable(kind="path", reason=f"there is no file {path}")
-    if path.suffix not in (".onnx", *PICKLES):
-        reason = f"name it .onnx, or {', '.join(PICKLES)} where it is a pickle"
-        raise NotPublishable(kind=f"file {path.name}", reason=reason)
-    return path.read_bytes()

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
 import msgspec
 
 from cloche.authoring.draft import Draft
-from cloche.errors import InvalidExamples, InvalidSchema, MissingExtra, SchemaMismatch
-from cloche.registry.bundle import Column, Each, Frame
+from cloche.authoring.dtypes import with_dtypes, with_present
+from cloche.authoring.fields import row_to_json
+from cloche.authoring.hints import row_hint
+from cloche.authoring.rows import Rows, checked, classed_rows, plain_rows, record_class, records, rows_of, typed_rows
+from cloche.authoring.traits import Traits
+from cloche.errors import InvalidExamples, InvalidSchema, MissingExtra, NotPublishable, SchemaMismatch
+from cloche.registry.bundle import Column, Each, Field, Frame, Takes
 from cloche.runtimes.worker import ranking
 from cloche.runtimes.worker.frames import FrameError, build_frame, describe_frame, rows_to_json
 from cloche.runtimes.worker.manifest import columns_of
 from cloche.runtimes.worker.outputs import InvalidValue, to_json_value
+from cloche.runtimes.worker.typed import is_row_class
 from cloche.schema import Schema, check_schema, compile_schema, infer, infer_ranking, infer_rows
+from cloche.schema.classes import schema_of
+from cloche.schema.required import with_required
 
 MAX_CALLS = 200
 """How many examples are looked at, and kept."""
@@ -28,16 +36,18 @@ class Examples:
     """Calls, in both forms."""
 
     given: Any
-    """What the author's object is asked with: a DataFrame, an array or dicts; of a ranking, one row per item."""
+    """What the author's object is asked with: a DataFrame, an array or rows; of a ranking, one row per item."""
     calls: list[dict[str, Any]]
     """JSON objects: rows, or calls of a ranking."""
     frame: Frame | None
     schema: Schema
+    fields: dict[str, Field] = field(default_factory=dict)
+    """What dicts hold besides JSON."""
 
     @property
     def is_array(self) -> bool:
         """Whether the author gave a numpy array."""
-        return _is_array(self.given)
+        return is_array(self.given)
 
 
 @dataclass(frozen=True)
@@ -57,12 +67,13 @@ class _Features:
         return self.fitted
 
 
-def read_examples(draft: Draft, traits: Mapping[str, Any], single_precision: bool = False) -> Examples:
+def read_examples(draft: Draft, traits: Traits, takes: Takes, single_precision: bool = False) -> Examples:
     """Read the examples of a draft.
 
     Args:
         draft: what to publish.
-        traits: what kind of model it is; estimators and ONNX graphs are given frames.
+        traits: what kind of model it is.
+        takes: what it is to be given: dicts become a frame where it is a frame or an array.
         single_precision: a ranking's item columns are rounded to float32.
 
     Raises:
@@ -70,52 +81,117 @@ def read_examples(draft: Draft, traits: Mapping[str, Any], single_precision: boo
         MissingExtra: pandas is needed and not installed.
     """
     try:
-        examples = _read(draft, traits, single_precision)
+        if traits.dtypes and draft.each is None:
+            draft = replace(draft, examples=with_dtypes(draft.examples, traits.dtypes))
+        examples = _read(draft, traits, takes, single_precision)
+        if traits.present and draft.schema is None:
+            examples = replace(examples, schema=with_present(examples.schema, traits.present))
     except (FrameError, InvalidValue) as error:
         raise InvalidExamples(reason=str(error)) from None
-    _check_fit(draft, examples)
+    examples = replace(examples, schema=with_required(examples.schema, draft.required, draft.each))
+    _fitting(draft, examples.schema, examples.calls)
+    columns = examples.frame.columns if examples.frame else []
+    if draft.on_unseen != "pass" and all(column.categories is None for column in columns):
+        reason = "no column is known to be a category; give training= as a DataFrame in which one is"
+        raise NotPublishable(kind=f"version with on_unseen={draft.on_unseen!r}", reason=reason)
     return examples
 
 
-def _read(draft: Draft, traits: Mapping[str, Any], single_precision: bool) -> Examples:
-    given = draft.examples
-    wants_frame = traits["flavor"] in ("sklearn", "onnx")
+def _read(draft: Draft, traits: Traits, takes: Takes, single_precision: bool) -> Examples:
+    given = records(draft.examples)
+    wants_frame = takes in ("frame", "array")
     if draft.each is not None:
         calls = _dicts(given)
-        if wants_frame or draft.takes in ("frame", "array"):
-            return _framed_ranking(draft, draft.each, calls, _Features(traits["features"], single_precision))
-        plain = [to_json_value(call) for call in calls]
-        rows = _flattened(calls, draft.each)
-        frame = _single_columns(plain, draft.each) if single_precision else None
-        return Examples(rows, plain, frame, _schema(draft) or _schema_of_dicts(draft, plain))
-    if _is_frame(given) or _is_array(given):
-        return _framed(draft, given[:MAX_CALLS])
-    rows = _dicts(given)
-    if wants_frame or draft.takes in ("frame", "array"):
-        return _framed(draft, _frame_of(rows, _training_frame(draft)))
-    if traits["flavor"] == "heuristic" and len(rows) == 1:
-        rows *= 2  # a list of one item could be the answer to one row as well as to a list of one
-    plain = [to_json_value(row) for row in rows]
-    return Examples(rows, plain, None, _schema(draft) or _schema_of_dicts(draft, plain))
+        if wants_frame:
+            return _framed_ranking(draft, draft.each, calls, _Features(traits.features, single_precision))
+        return _ranking_of_dicts(draft, draft.each, calls, single_precision)
+    hint = row_hint(draft.model, draft.method) if takes in ("rows", "row") else None
+    if _is_frame(given) or is_array(given):
+        examples = _framed(draft, _ordered(given[:MAX_CALLS], traits.features))
+        return examples if wants_frame else _as_rows(draft, examples, hint.kind if hint else None)
+    if wants_frame:
+        return _framed(
+            draft, _ordered(_frame_of(_as_dicts(given)[:MAX_CALLS], _training_frame(draft)), traits.features)
+        )
+    if isinstance(given, list | tuple) and len(given) == 1 and {"rows", "row"} <= set(traits.ways):
+        given = [*given] * 2  # a list of one item could be the answer to one row as well as to a list of one
+    return _typed(draft, _listed(given), hint.kind) if hint else _untyped(draft, given)
 
 
-def _schema_of_dicts(draft: Draft, calls: Sequence[dict[str, Any]]) -> Schema:
-    """Return the schema of rows, or of calls of a ranking, that no frame describes.
+def _typed(draft: Draft, rows: Sequence[Any], kind: type) -> Examples:
+    """Return rows for a model whose hint names their class."""
+    schema = _schema(draft) or schema_of(kind)
+    return _of_rows(typed_rows(rows, kind, lambda calls: _fitting(draft, schema, calls)), schema)
+
+
+def _untyped(draft: Draft, given: Any) -> Examples:
+    """Return rows for a model that takes dicts: what they hold is said by a class, or else by the rows themselves."""
+    kind = record_class(given) or _declared(draft)
+    if kind is not None:
+        schema = _schema(draft) or schema_of(kind)
+        return _of_rows(
+            classed_rows(_listed(given), schema_of(kind), lambda calls: _fitting(draft, schema, calls)), schema
+        )
+    found = plain_rows(_dicts(given), () if _is_frame(draft.training) else _training_dicts(draft))
+    schema, frame = _schema_of_dicts(draft, found)
+    return _of_rows(found, _schema(draft) or schema, frame)
+
+
+def _as_dicts(given: Any) -> list[dict[str, Any]]:
+    """Return rows, or objects of one class, as dicts with the values that they have."""
+    kind = record_class(given)
+    return _dicts(given) if kind is None else classed_rows(given, schema_of(kind), lambda calls: calls).given
+
+
+def _of_rows(rows: Rows, schema: Schema, frame: Frame | None = None) -> Examples:
+    return Examples(rows.given, rows.calls, frame, schema, rows.fields)
+
+
+def _as_rows(draft: Draft, examples: Examples, kind: type | None) -> Examples:
+    """Return a table as rows, for a model that takes rows: objects of `kind` where its hint says so, else dicts."""
+    if kind is not None:
+        return _typed(draft, examples.calls, kind)
+    given = rows_of(examples.given)
+    found = checked(Rows(given, examples.calls, plain_rows(given, ()).fields))
+    return _of_rows(found, examples.schema, examples.frame)
+
+
+def _ranking_of_dicts(draft: Draft, each: Each, calls: list[dict[str, Any]], single_precision: bool) -> Examples:
+    hint = row_hint(draft.model, draft.method)
+    if hint is not None:
+        reason = "its model gets dicts, the context and the item together; leave the type hint out"
+        raise NotPublishable(kind=f"ranking with rows of type {hint.kind.__name__}", reason=reason)
+    rows = _flattened(calls, each)
+    found = plain_rows(calls, _training_dicts(draft))
+    schema, _ = _schema_of_dicts(draft, found)
+    name = ranking.list_name(each.path)
+    items = found.fields.get(name)
+    of_items = (items.items and items.items.fields) or {} if items else {}
+    fields = {field: said for field, said in found.fields.items() if field != name} | of_items
+    frame = _single_columns(found.calls, each) if single_precision else None
+    return Examples(rows, found.calls, frame, _schema(draft) or schema, fields)
+
+
+def _schema_of_dicts(draft: Draft, rows: Rows) -> tuple[Schema, Frame | None]:
+    """Return the schema of rows, or of calls of a ranking, that no frame describes; with the categories of training.
 
     Training data in dicts is merged with the examples; a DataFrame says what its columns hold.
     """
     if _is_frame(draft.training) and draft.each is None:
-        frame = _frame_of(calls, draft.training)
+        frame = _frame_of(rows.given, draft.training)
         columns = msgspec.convert(describe_frame(frame, draft.training), Frame).columns
-        return infer(columns, unknown_fields=draft.unknown_fields)
-    known = [to_json_value(_nulled(call)) for call in _training_dicts(draft)]
-    return infer_rows([*calls, *known], unknown_fields=draft.unknown_fields)
+        categories = [column for column in columns if column.categories is not None and draft.on_unseen != "pass"]
+        return infer(columns, unknown_fields=draft.unknown_fields), Frame(categories) if categories else None
+    known = [row_to_json(_nulled(call), rows.fields) for call in _training_dicts(draft)]
+    return infer_rows([*rows.calls, *known], rows.fields, unknown_fields=draft.unknown_fields), None
 
 
 def _training_dicts(draft: Draft) -> Sequence[dict[str, Any]]:
-    training = draft.training
+    training = records(draft.training)
     if training is None:
         return []
+    if record_class(training) is not None:
+        return _as_dicts(training)
     if not isinstance(training, list | tuple) or not all(isinstance(row, dict) for row in training):
         wanted = "a list of calls like them" if draft.each else "a DataFrame, or a list of dicts"
         raise InvalidExamples(reason=f"training is a {type(training).__name__}; give {wanted}")
@@ -135,10 +211,17 @@ def _training_frame(draft: Draft) -> Any:
     return _pandas().DataFrame(_flattened(list(rows), draft.each, "training call") if draft.each else rows)
 
 
+def _ordered(data: Any, features: list[str] | None) -> Any:
+    """Return a frame with its columns in the order in which the model was fitted with them, where it has just these."""
+    if features is None or not _is_frame(data) or sorted(data.columns) != sorted(features):
+        return data
+    return data[features]
+
+
 def _framed(draft: Draft, data: Any) -> Examples:
     if len(data) == 0:
         raise InvalidExamples(reason="there are none; give some rows, such as X.head(20)")
-    training = draft.training if _is_array(draft.training) else _training_frame(draft)
+    training = draft.training if is_array(draft.training) else _training_frame(draft)
     described = describe_frame(data, training)
     frame = msgspec.convert(described, Frame)
     calls = rows_to_json(data, columns_of(described))
@@ -210,27 +293,43 @@ def _frame_of(rows: Sequence[dict[str, Any]], training: Any) -> Any:
 
 
 def _schema(draft: Draft) -> Schema | None:
+    """Return the schema that the author gave, by hand or as a class."""
+    kind = _declared(draft)
+    if kind is not None:
+        return schema_of(kind)
     return None if draft.schema is None else check_schema(draft.schema)
 
 
-def _check_fit(draft: Draft, examples: Examples) -> None:
-    """Check that callers may send the examples."""
-    accept = compile_schema(
-        examples.schema, unknown_fields=draft.unknown_fields, each=draft.each, names=(draft.name, draft.version)
-    )
+def _declared(draft: Draft) -> type | None:
+    if not isinstance(draft.schema, type):
+        return None
+    if not is_row_class(draft.schema):
+        raise InvalidSchema(reason=f"{draft.schema.__name__} is no dataclass, TypedDict, Struct or pydantic model")
+    return draft.schema
+
+
+def _fitting(draft: Draft, schema: Schema, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Check that callers may send the examples, and return them as a gateway hands them on."""
+    names = (draft.name, draft.version)
+    accept = compile_schema(schema, unknown_fields=draft.unknown_fields, each=draft.each, names=names)
     try:
-        accept.read(msgspec.json.encode({"inputs": examples.calls}))
+        read = accept.read(msgspec.json.encode({"inputs": calls}))
     except SchemaMismatch as error:
         fault = error.faults[0]
         raise InvalidExamples(reason=f"{fault['pointer']} does not fit the schema: {fault['message']}") from None
-    except InvalidSchema:
-        raise
+    return list(msgspec.json.decode(msgspec.json.encode(read.rows)))
 
 
 def _dicts(given: Any) -> list[dict[str, Any]]:
     if not isinstance(given, list | tuple) or not all(isinstance(row, dict) for row in given):
-        wanted = "a DataFrame, a two-dimensional numpy array, or a list of dicts"
+        wanted = "a DataFrame, a two-dimensional numpy array, or a list of dicts or of objects of one class"
         raise InvalidExamples(reason=f"they are a {type(given).__name__}; give {wanted}")
+    return _listed(given)
+
+
+def _listed(given: Any) -> list[Any]:
+    if not isinstance(given, list | tuple):
+        raise InvalidExamples(reason=f"they are a {type(given).__name__}; give a list of rows")
     if not given:
         raise InvalidExamples(reason="there are none; give some, such as 20 rows")
     return list(given[:MAX_CALLS])
@@ -240,7 +339,8 @@ def _is_frame(value: Any) -> bool:
     return hasattr(value, "columns") and hasattr(value, "dtypes") and type(value).__module__.startswith("pandas")
 
 
-def _is_array(value: Any) -> bool:
+def is_array(value: Any) -> bool:
+    """Tell whether it is a numpy array of two dimensions."""
     return type(value).__module__ == "numpy" and getattr(value, "ndim", 0) == 2
 
 

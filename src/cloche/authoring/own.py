@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import time
 import warnings
@@ -12,18 +11,17 @@ from typing import Any
 
 from cloche.authoring.draft import Draft
 from cloche.authoring.examples import Examples
+from cloche.authoring.kinds import Kind
+from cloche.authoring.kinds.kind import OnlyWorkersOpenIt
 from cloche.authoring.outcomes import Outcome, outcomes_of
 from cloche.authoring.packing import objects_of
+from cloche.authoring.rows import rows_of
 from cloche.errors import NotPublishable
 from cloche.model import Bundle, CallInfo
 from cloche.runtimes.worker import ranking
 from cloche.runtimes.worker.answering import Failed, answer
-from cloche.runtimes.worker.flavors import ask_of, start
+from cloche.runtimes.worker.flavors.asking import Ask
 from cloche.runtimes.worker.manifest import Manifest, read_manifest
-
-
-class OnlyWorkersOpenIt(Exception):
-    """The model reads a pickle that was given as a file, which this process never opens."""
 
 
 def author_bundle(folder: Path, objects: Mapping[str, Any]) -> Bundle:
@@ -41,11 +39,12 @@ def author_bundle(folder: Path, objects: Mapping[str, Any]) -> Bundle:
     return Bundle(folder, given)
 
 
-def own_outcomes(draft: Draft, examples: Examples, folder: Path) -> list[Outcome]:
+def own_outcomes(draft: Draft, kind: Kind, examples: Examples, folder: Path) -> list[Outcome]:
     """Return what the author's object answers to the original examples, as a worker would say it.
 
     Args:
         draft: the object.
+        kind: what kind of thing it is.
         examples: what to ask.
         folder: the bundle, laid out.
 
@@ -57,11 +56,8 @@ def own_outcomes(draft: Draft, examples: Examples, folder: Path) -> list[Outcome
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            model = draft.model
-            if manifest.flavor == "python":
-                own = model if isinstance(model, type) else copy.copy(model)
-                model = start(own, author_bundle(folder, objects_of(draft.files)))
-            return _answers(model, manifest, examples)
+            ask = kind.ask_of(draft, manifest, author_bundle(folder, objects_of(draft.files)))
+            return _answers(ask, manifest, examples)
     except OnlyWorkersOpenIt:
         raise
     except Failed as failure:
@@ -70,8 +66,7 @@ def own_outcomes(draft: Draft, examples: Examples, folder: Path) -> list[Outcome
         raise _refused(draft, f"it raises {type(error).__name__}: {error}") from error
 
 
-def _answers(model: Any, manifest: Manifest, examples: Examples) -> list[Outcome]:
-    ask = ask_of(model, manifest)
+def _answers(ask: Ask, manifest: Manifest, examples: Examples) -> list[Outcome]:
     given = _as_taken(examples.given, manifest.takes)
     parts = [(given, examples.calls, True)]
     if manifest.each is not None:
@@ -93,18 +88,9 @@ def _answers(model: Any, manifest: Manifest, examples: Examples) -> list[Outcome
 
 def _as_taken(given: Any, takes: str) -> Any:
     """Return the examples in the form that the model takes; it may do with them what it likes."""
-    if takes in ("rows", "row"):
+    if takes in ("rows", "row", "keywords"):
         return rows_of(given)
     return given.to_numpy(copy=True) if takes == "array" and hasattr(given, "to_numpy") else given.copy()
-
-
-def rows_of(given: Any) -> list[dict[str, Any]]:
-    """Return the examples as dicts, with the values that the author gave."""
-    if hasattr(given, "to_dict"):
-        return list(given.to_dict("records"))
-    if hasattr(given, "tolist"):
-        return [{f"x{position}": value for position, value in enumerate(row)} for row in given.tolist()]
-    return copy.deepcopy(list(given))
 
 
 def _refused(draft: Draft, reason: str) -> NotPublishable:

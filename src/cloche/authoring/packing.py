@@ -2,55 +2,53 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cloche.authoring.draft import Draft, model_bytes
-from cloche.authoring.modules import own_modules
-from cloche.authoring.pickling import Pickles
+from cloche.authoring.caution import about_paths
+from cloche.authoring.draft import Draft
+from cloche.authoring.kinds import Kind, Packed
+from cloche.authoring.pickling import Pickles, pickled
+from cloche.authoring.references import named_in
+from cloche.authoring.sources import collect
 from cloche.errors import NotPublishable
 
-MODEL_PICKLE = "files/model.pkl"
-MODEL_ONNX = "files/model.onnx"
 
-
-def pack(draft: Draft) -> dict[str, bytes]:
-    """Return the files of a bundle: path -> content.
+def pack(draft: Draft, kind: Kind) -> Packed:
+    """Return the whole of a bundle: the model, its files, and the author's own modules.
 
     Raises:
-        NotPublishable: something can't be pickled, is no file, or has no usable name.
+        NotPublishable: something can't be pickled, is no file, or has no usable name; or a module can't go along.
+        MissingExtra: a package that this needs is not installed.
     """
-    entry = MODEL_ONNX if draft.is_onnx else MODEL_PICKLE
     pickles = Pickles()
-    contents = {entry: _model(draft, pickles)}
+    model = kind.pack(draft, pickles)
+    if draft.providers is not None and "providers" not in model.fields:
+        raise NotPublishable(kind=f"version with providers={draft.providers!r}", reason="only ONNX graphs have them")
+    contents = dict(model.files)
     for name, value in draft.files.items():
         path = f"files/{_check_name(name)}"
         if path in contents:
             raise NotPublishable(kind=f"file {name!r}", reason="this name is taken by the model itself; use another")
         contents[path] = _content(name, value, pickles)
-    opened = [contents[MODEL_PICKLE]] if not draft.is_onnx else []
+    opened = [contents[path] for path in model.pickles]
     opened += [contents[f"files/{name}"] for name, value in draft.files.items() if _is_object(value)]
-    code = {f"code/{path}": source for path, source in own_modules(opened).items()}
-    return contents | code
-
-
-def _model(draft: Draft, pickles: Pickles) -> bytes:
-    if draft.is_file:
-        return model_bytes(Path(draft.model))
-    if isinstance(draft.model, bytes):
-        return draft.model
-    if draft.is_onnx:
-        return bytes(draft.model.SerializeToString())
-    return _pickled(draft.model, "model", pickles)
-
-
-def _pickled(value: Any, what: str, pickles: Pickles) -> bytes:
-    try:
-        return pickles.dumps(value)
-    except Exception as error:
-        reason = f"it can't be pickled ({type(error).__name__}: {error}); make what it holds in load() instead"
-        raise NotPublishable(kind=f"{what} of type {type(value).__name__}", reason=reason) from error
+    named = [named_in(pickle) for pickle in opened]
+    code = collect(pickles.told.imports.union(*(each.modules for each in named)), draft.include, draft.exclude)
+    code = replace(code, listings=pickles.told.listings.files())
+    paths = pickles.told.paths.union(*(each.paths for each in named))
+    sources = {f"code/{path}": source for path, source in {**code.listings, **code.files}.items()}
+    executables = model.executables | {f"files/{name}" for name, value in draft.files.items() if _is_executable(value)}
+    return replace(
+        model,
+        files=contents | sources,
+        executables=executables,
+        code=code,
+        notices=(*model.notices, *about_paths(paths, code)),
+    )
 
 
 def _content(name: str, value: Any, pickles: Pickles) -> bytes:
@@ -65,7 +63,11 @@ def _content(name: str, value: Any, pickles: Pickles) -> bytes:
             reason = f"{value!r} is text and also names a file; give Path({value!r}) for its content, or bytes"
             raise NotPublishable(kind=f"file {name!r}", reason=reason)
         return value.encode()
-    return _pickled(value, f"file {name!r}", pickles)
+    return pickled(value, f"file {name!r}", pickles)
+
+
+def _is_executable(value: Any) -> bool:
+    return isinstance(value, Path) and os.access(value, os.X_OK)
 
 
 def _is_object(value: Any) -> bool:

@@ -9,11 +9,12 @@ import msgspec
 
 from cloche.authoring.examples import Examples
 from cloche.authoring.outcomes import Alike, Outcome, difference
-from cloche.authoring.own import rows_of
+from cloche.authoring.rows import rows_of
 from cloche.errors import GoldenMismatch
 from cloche.registry.bundle import Manifest
+from cloche.runtimes.worker.fields import row_reader
 from cloche.runtimes.worker.frames import build_frame
-from cloche.runtimes.worker.manifest import columns_of
+from cloche.runtimes.worker.manifest import columns_of, fields_of
 
 _MOST_CALLS = 3
 _MOST_COLUMNS = 12
@@ -51,7 +52,9 @@ def _columns(manifest: Manifest, examples: Examples, call: int) -> list[str]:
     if manifest.each is not None:
         return []
     there = rows_of(examples.given[call : call + 1])[0]
-    here = examples.calls[call]
+    if not isinstance(there, dict):
+        return [f"the model was given {there!r}"]
+    here = row_reader(fields_of(msgspec.to_builtins(manifest.fields or {})))(examples.calls[call])
     dtypes: dict[str, tuple[str, str]] = {name: (_kind(there.get(name)), _kind(here.get(name))) for name in there}
     if manifest.takes in ("frame", "array") and manifest.frame is not None:
         built = build_frame([here], columns_of(msgspec.to_builtins(manifest.frame)))

@@ -7,15 +7,12 @@ import os
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PREFIX = "cloche-trial-"
 _LOCK = "lock"
-_ABANDONED_S = 3600
-"""A folder without a lock may be one that is being made; after this long nobody is making it."""
 
 
 @contextmanager
@@ -26,22 +23,25 @@ def scratch_folder() -> Iterator[Path]:
         OSError: it can't be made.
     """
     _sweep(Path(tempfile.gettempdir()))
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-    lock = _lock(folder)
+    folder, lock = _locked_folder()
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            _remove(folder)
         os.close(lock)
 
 
-def _lock(folder: Path) -> int:
-    """Hold the folder's lock, which the system frees when this process dies. It appears there locked."""
-    draft = folder / f"{_LOCK}.new"
-    lock = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    draft.rename(folder / _LOCK)
-    return lock
+def _locked_folder() -> tuple[Path, int]:
+    """Make a folder and hold its lock, which the system frees when this process dies."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        with suppress(FileNotFoundError):  # another publisher took it for one that was left behind: once more
+            lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.fstat(lock).st_nlink:
+                return folder, lock
+            os.close(lock)
 
 
 def _sweep(parent: Path) -> None:
@@ -50,18 +50,29 @@ def _sweep(parent: Path) -> None:
         with suppress(OSError):
             found = folder.lstat()
             if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
-                _remove_if_dead(folder, found.st_mtime)
+                _remove_if_dead(folder)
 
 
-def _remove_if_dead(folder: Path, changed: float) -> None:
+def _remove_if_dead(folder: Path) -> None:
     try:
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        if changed < time.time() - _ABANDONED_S:
-            shutil.rmtree(folder, ignore_errors=True)
+        folder.rmdir()
         return
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # BlockingIOError: it is in use
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     finally:
         os.close(lock)
+
+
+def _remove(folder: Path) -> None:
+    """Remove what is in a folder, and last its lock: what a dying worker still writes goes with the next publisher."""
+    for found in folder.iterdir():
+        if found.is_dir():
+            shutil.rmtree(found, ignore_errors=True)
+        elif found.name != _LOCK:
+            found.unlink(missing_ok=True)
+    if [found.name for found in folder.iterdir()] == [_LOCK]:
+        (folder / _LOCK).unlink()
+        folder.rmdir()

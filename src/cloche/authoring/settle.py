@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from cloche.authoring.draft import Draft
-from cloche.authoring.examples import Examples
+from cloche.authoring.examples import Examples, is_array
+from cloche.authoring.hints import row_hint
 from cloche.authoring.outcomes import Outcome
-from cloche.errors import NotPublishable, PublishError
+from cloche.authoring.traits import Traits
+from cloche.errors import ClocheError, DoesNotLoad, InvalidExamples, InvalidSchema, NotPublishable
 from cloche.registry.bundle import Manifest, Takes
 from cloche.runtimes.worker.outputs import json_key
 from cloche.schema.dialect import escape, unescape
+
+_FORMS = {
+    "frame": "a frame",
+    "array": "an array",
+    "rows": "all rows as dicts",
+    "row": "one row as a dict",
+    "keywords": "the fields of one row as keyword arguments",
+}
 
 Answer = Callable[[Manifest], list[Outcome]]
 """Asks the model the examples as a manifest says: the author's own object, or one that a worker has loaded."""
@@ -28,36 +39,86 @@ class Settled:
     outcomes: list[Outcome]
 
 
-def settle(draft: Draft, traits: Mapping[str, Any], examples: Examples, trial: Manifest, answer: Answer) -> Settled:
-    """Find the way to ask a model that works with its examples.
+def settle(draft: Draft, traits: Traits, trial: Manifest, answer: Answer) -> Settled:
+    """Find out what a model answers to its examples, asked as the trial manifest says: labels, numbers, or anything.
 
     Args:
         draft: what its author said.
         traits: what kind of model it is.
-        examples: what to ask.
         trial: all that is known so far.
         answer: asks the model.
 
     Raises:
-        NotPublishable, DoesNotLoad: it can be asked in no way; with what the model raised.
+        NotPublishable, DoesNotLoad: it can't be asked so; with what the model raised.
     """
-    settled = _settled(draft, traits, examples, trial, answer)
-    if draft.score is not None and draft.each is None:
-        _check_score(draft.score, settled.outcomes)
-    return settled
+    classes = traits.classes
+    if classes is not None and draft.method is None:
+        manifest = msgspec.structs.replace(trial, answers="label", classes=classes)
+        outcomes = answer(manifest)
+        score = draft.score or _label_score(manifest, outcomes)
+        return Settled(msgspec.structs.replace(manifest, score=score), outcomes)
+    manifest = msgspec.structs.replace(trial, answers="number")
+    outcomes = answer(manifest)
+    if manifest.each is None and not all(outcome.refusal or _is_number(outcome.output) for outcome in outcomes):
+        manifest = msgspec.structs.replace(trial, answers="any")
+        outcomes = answer(manifest) if traits.by_answers else outcomes
+    score = draft.score if manifest.each or manifest.answers != "number" else (draft.score or "")
+    return Settled(msgspec.structs.replace(manifest, score=score), outcomes)
 
 
-def _settled(draft: Draft, traits: Mapping[str, Any], examples: Examples, trial: Manifest, answer: Answer) -> Settled:
-    *ways, last = _ways(draft, traits["flavor"], examples)
-    for takes in ways:
-        try:
-            return _with_answers(draft, traits, msgspec.structs.replace(trial, takes=takes), answer)
-        except PublishError:
-            continue
-    return _with_answers(draft, traits, msgspec.structs.replace(trial, takes=last), answer)
+def ways_of(draft: Draft, traits: Traits) -> Sequence[Takes]:
+    """Return what a model may be given, in the order in which to try it: as its author said, by its hint, or traits."""
+    if draft.takes is not None:
+        return [draft.takes]
+    if (hint := row_hint(draft.model, draft.method)) is not None:
+        return ["row" if hint.single else "rows"]
+    ways = ["array" if way == "frame" and is_array(draft.examples) else way for way in traits.ways]
+    if "row" in ways and _names_its_fields(draft):
+        ways.insert(0, "keywords")
+    return cast("list[Takes]", list(dict.fromkeys(ways)))
 
 
-def _check_score(pointer: str, outcomes: Sequence[Outcome]) -> None:
+def _names_its_fields(draft: Draft) -> bool:
+    """Tell whether the fields of the examples are the parameters of the function that is published."""
+    method = getattr(draft.model, draft.method or "predict", draft.model)
+    if draft.each is not None or not callable(method) or isinstance(draft.model, type):
+        return False
+    names = getattr(draft.examples, "columns", ())
+    if isinstance(draft.examples, list) and draft.examples and isinstance(draft.examples[0], Mapping):
+        names = draft.examples[0]
+    try:
+        bound = inspect.signature(method).bind(**dict.fromkeys(names))
+    except (TypeError, ValueError):
+        return False
+    return bool(bound.arguments) and bound.arguments.keys() == set(names)
+
+
+def none_works(traits: Traits, tried: Mapping[Takes, ClocheError]) -> ClocheError:
+    """Return what to tell an author whose model answers its examples in no way that was tried."""
+    *_, last = tried.values()
+    if len(tried) == 1 or all(isinstance(error, InvalidExamples | InvalidSchema) for error in tried.values()):
+        return last
+    lines = [f"given {_FORMS[takes]}: {_last_line(error)}" for takes, error in tried.items()]
+    if isinstance(last, DoesNotLoad):
+        return DoesNotLoad(traceback="\n".join([last.details["traceback"], "This was tried:", *lines]))
+    listed = "\n    ".join(["asked with its own examples, it answers in no way that was tried", *lines])
+    return NotPublishable(kind=traits.kind, reason=listed)
+
+
+def _last_line(error: ClocheError) -> str:
+    told = error.details.get("traceback") or error.details.get("reason") or str(error)
+    return str(told).strip().rpartition("\n")[2].removeprefix("asked with its own examples, ")
+
+
+def check_score(draft: Draft, outcomes: Sequence[Outcome]) -> None:
+    """Check that there is a number where the author said that the score is.
+
+    Raises:
+        NotPublishable: no answer has one.
+    """
+    pointer = draft.score
+    if pointer is None or draft.each is not None:
+        return
     answered = [outcome for outcome in outcomes if outcome.refusal is None]
     if answered and not any(_is_number(_at(outcome.output, pointer)) for outcome in answered):
         reason = f"no answer to the examples has a number there; the first is {answered[0].shown()}"
@@ -89,31 +150,6 @@ def faster(settled: Settled, examples: Examples, answer: Answer) -> Settled:
     except NotPublishable:
         return settled
     return Settled(manifest, outcomes) if outcomes == settled.outcomes else settled
-
-
-def _ways(draft: Draft, flavor: str, examples: Examples) -> Sequence[Takes]:
-    if draft.takes is not None:
-        return [draft.takes]
-    if flavor == "sklearn":
-        return ["array" if examples.is_array else "frame"]
-    return {"heuristic": ("rows", "row"), "onnx": ("array",)}.get(flavor, ("rows",))  # type: ignore[return-value]
-
-
-def _with_answers(draft: Draft, traits: Mapping[str, Any], trial: Manifest, answer: Answer) -> Settled:
-    classes = traits["classes"]
-    if classes is not None and draft.method is None:
-        manifest = msgspec.structs.replace(trial, answers="label", classes=classes)
-        outcomes = answer(manifest)
-        return Settled(
-            msgspec.structs.replace(manifest, score=draft.score or _label_score(manifest, outcomes)), outcomes
-        )
-    manifest = msgspec.structs.replace(trial, answers="number")
-    outcomes = answer(manifest)
-    if manifest.each is None and not all(outcome.refusal or _is_number(outcome.output) for outcome in outcomes):
-        manifest = msgspec.structs.replace(trial, answers="any")
-        outcomes = answer(manifest) if traits["flavor"] in ("sklearn", "onnx") else outcomes
-    score = draft.score if manifest.each or manifest.answers != "number" else (draft.score or "")
-    return Settled(msgspec.structs.replace(manifest, score=score), outcomes)
 
 
 def _label_score(manifest: Manifest, outcomes: Sequence[Outcome]) -> str | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +14,63 @@ _METHODS = ("predict", "transform", "predict_proba", "decision_function", "score
 """What an estimator may have to be asked by, the likeliest first."""
 
 
-def traits(model: Any, method: str = "predict") -> dict[str, Any]:
-    """Return what there is to know of a model without asking it, in JSON form.
+@dataclass(frozen=True)
+class Traits:
+    """What there is to know of a model without asking it. It has a JSON form: workers send it."""
+
+    kind: str
+    """For messages: the qualified name of its class, or what it is otherwise."""
+    flavor: str | None = None
+    """None where it is no model that Cloche knows; then `advice` says what to do."""
+    ways: tuple[str, ...] = ("rows",)
+    """What it may take, the likeliest first; the first with which it answers its examples is kept."""
+    classes: list[Any] | None = None
+    """Of a classifier, in the order of its probabilities."""
+    features: list[str] | None = None
+    """The names of the columns that it was fitted with."""
+    dtypes: dict[str, str] | None = None
+    """Columns that it takes, with their dtypes, where it says them of itself; all others are left out."""
+    present: list[str] | None = None
+    """Those of them that every row has to have, be they null."""
+    by_answers: bool = False
+    """Whether it is asked otherwise for a number than for any other answer."""
+    narrows: bool = True
+    """Whether a ranking's item columns may reach it in single precision."""
+    advice: str = ""
+
+
+def traits(model: Any, method: str = "predict") -> Traits:
+    """Return the traits of an object.
 
     Args:
         model: the object.
         method: what an estimator is to be asked by.
-
-    `flavor` is `python`, `sklearn` or `heuristic`, or None where it is no model that Cloche knows, for which `advice`
-    says what to do. `kind` is its qualified name; `classes` are those of a classifier; `features` is what it was
-    fitted with.
     """
-    kind = model if isinstance(model, type) else type(model)
-    found: dict[str, Any] = {"kind": f"{kind.__module__}.{kind.__qualname__}", "classes": None, "features": None}
+    given = model if isinstance(model, type) else type(model)
+    kind = f"{given.__module__}.{given.__qualname__}"
     if isinstance(model, Model) or (isinstance(model, type) and issubclass(model, Model)):
-        return found | {"flavor": "python"}
+        return Traits(kind, "python")
     if isinstance(model, type):
-        advice = "it is a class; publish the fitted object, or a subclass of cloche.Model"
-        return found | {"flavor": None, "advice": advice}
+        return _class(model, kind)
     if callable(getattr(model, method, None)):
-        return found | _estimator(model)
+        return _object(model, kind)
+    if callable(getattr(model, "predict_one", None)):
+        return Traits(kind, "python", ways=("row",))
     if others := [name for name in _METHODS if callable(getattr(model, name, None))]:
         advice = f"it has no method {method}; publish it with method={others[0]!r}, whose answers are then served"
-        return found | {"flavor": None, "advice": advice}
-    if inspect.isroutine(model) or isinstance(model, functools.partial):
-        return found | {"flavor": "heuristic"}
+        return Traits(kind, advice=advice)
+    if callable(model):
+        return Traits(kind, "heuristic", ways=("rows", "row"))
     advice = (
         "it has no method predict; give an estimator, a cloche.Model, a function of a row, an ONNX model, "
         "or the path of a .onnx or pickle file"
     )
-    return found | {"flavor": None, "advice": advice}
+    return Traits(kind, advice=advice)
 
 
 def traits_of_file(row: Mapping[str, str]) -> dict[str, Any]:
     """Open the pickle at `row["path"]` and return its traits. This runs the author's code: only workers do it."""
-    return traits(unpickle(Path(row["path"])), row["method"])
+    return asdict(traits(unpickle(Path(row["path"])), row["method"]))
 
 
 def comes_from(model: object, package: str) -> bool:
@@ -57,16 +78,29 @@ def comes_from(model: object, package: str) -> bool:
     return any(kind.__module__.partition(".")[0] == package for kind in type(model).__mro__)
 
 
-def _estimator(model: Any) -> dict[str, Any]:
-    if not (hasattr(model, "get_params") or comes_from(model, "sklearn")):
-        advice = "it is no scikit-learn estimator; wrap it in a cloche.Model whose predict(rows) asks it"
-        return {"flavor": None, "advice": advice}
+def _class(model: type, kind: str) -> Traits:
+    """Return the traits of a class that is no `cloche.Model`: it may be written like one."""
+    fitted = hasattr(model, "get_params")
+    if not fitted and callable(getattr(model, "predict_one", None)):
+        return Traits(kind, "python", ways=("row",))
+    if not fitted and callable(getattr(model, "predict", None)):
+        return Traits(kind, "python", ways=("rows", "row", "frame", "array"))
+    return Traits(kind, advice="it is a class; publish the fitted object, or a subclass of cloche.Model")
+
+
+def _object(model: Any, kind: str) -> Traits:
+    """Return the traits of an object that can be asked by a method: an estimator, or something like one."""
     names = getattr(model, "feature_names_in_", None)
-    return {
-        "flavor": "sklearn",
-        "classes": _classes(model) if _is_classifier(model) else None,
-        "features": None if names is None else [str(name) for name in names],
-    }
+    if not (hasattr(model, "get_params") or comes_from(model, "sklearn")):
+        return Traits(kind, "object", ways=("frame", "array", "rows", "row"), by_answers=True)
+    return Traits(
+        kind,
+        "sklearn",
+        ways=("frame",),
+        classes=_classes(model) if _is_classifier(model) else None,
+        features=None if names is None else [str(name) for name in names],
+        by_answers=True,
+    )
 
 
 def _is_classifier(model: Any) -> bool:

@@ -5,18 +5,25 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
 from cloche.authoring.outcomes import Outcome, outcomes_of
-from cloche.errors import DoesNotLoad, ServingError
+from cloche.authoring.traits import Traits
+from cloche.errors import DoesNotLoad, InvalidExamples, SchemaMismatch, ServingError
 from cloche.registry.bundle import Manifest, encode_manifest
 from cloche.registry.cache import check_paths, write_bundle
 from cloche.registry.catalog import NOWHERE
-from cloche.runtimes.process import WorkerProcess
-from cloche.values import NO_INFERENCE, CallContext
+from cloche.runtimes.confinement import UNCONFINED, Confinement
+from cloche.runtimes.copies import Copy
+from cloche.runtimes.ensemble import joined, rows_of
+from cloche.runtimes.started import VersionProcess, ask_steps, start_steps, start_version, wait_for_steps
+from cloche.values import NO_INFERENCE, Ask, CallContext
 
 LOAD_S = 300.0
 """How long a model may take to load when it is published."""
@@ -26,6 +33,9 @@ ANSWER_S = 120.0
 
 _ALONE = 3
 _TRAITS_ENTRY = "cloche.authoring.traits:traits_of_file"
+_SCAN_ENTRY = "cloche.runtimes.worker.scan:findings"
+
+NO_STEPS: Final[Mapping[str, Copy]] = MappingProxyType({})
 
 Asked = list[tuple[int, Outcome]]
 """What was answered to which call; a call may be there twice."""
@@ -34,8 +44,18 @@ Asked = list[tuple[int, Outcome]]
 class Trial:
     """Tries bundles in a folder that is its own."""
 
-    def __init__(self, contents: Mapping[str, bytes], folder: Path) -> None:
+    def __init__(
+        self,
+        contents: Mapping[str, bytes],
+        folder: Path,
+        steps: Mapping[str, Copy] = NO_STEPS,
+        confinement: Confinement = UNCONFINED,
+    ) -> None:
         self.contents = contents
+        self._confinement = confinement
+        self.steps = steps
+        """Of an ensemble: the versions that are asked first."""
+        self._beside: list[dict[str, Any]] | None = None
         self._folder = folder
         self._workers = itertools.count(1)
         self.environment = NOWHERE
@@ -50,10 +70,11 @@ class Trial:
             write_bundle(folder, encoded, {})
         else:
             check_paths(manifest, f"{manifest.name} {manifest.version}")
-            write_bundle(folder, encoded, self.contents)
+            executables = {file.path for file in manifest.files if file.executable}
+            write_bundle(folder, encoded, self.contents, executables)
         return folder
 
-    def traits(self, manifest: Manifest) -> dict[str, Any]:
+    def traits(self, manifest: Manifest) -> Traits:
         """Let a worker say what kind of model a pickle holds, to be asked by the manifest's method.
 
         Raises:
@@ -62,7 +83,18 @@ class Trial:
         pickle = self.stage(manifest) / manifest.entry
         asked = msgspec.structs.replace(manifest, flavor="heuristic", takes="row", entry=_TRAITS_ENTRY, each=None)
         _, outcome = self.ask(asked, [{"path": str(pickle), "method": manifest.method}])[0]
-        return dict(outcome.output)
+        return Traits(**outcome.output)
+
+    def scan(self, manifest: Manifest, paths: Sequence[str]) -> list[str]:
+        """Let a worker look at pickles without opening them, where a scanner is installed; return what it says."""
+        if not paths or find_spec("picklescan") is None:
+            return []
+        asked = msgspec.structs.replace(manifest, flavor="heuristic", takes="row", entry=_SCAN_ENTRY, each=None)
+        try:
+            _, outcome = self.ask(asked, [{"paths": paths}])[0]
+        except DoesNotLoad:
+            return [f"picklescan fails on {', '.join(paths)}."]
+        return list(outcome.output["findings"])
 
     def ask(self, manifest: Manifest, calls: Sequence[dict[str, Any]]) -> Asked:
         """Let a fresh worker answer the calls: all rows together, and then the first few once more alone.
@@ -71,8 +103,9 @@ class Trial:
             DoesNotLoad: it can't load the model, or the model raises; with the author's traceback.
         """
         alone = range(len(calls) if manifest.each else min(_ALONE, len(calls)))
-        log = self._folder / f"worker-{next(self._workers)}.log"
-        with WorkerProcess.start(self.stage(manifest), log=log) as worker:
+        log = self._folder / f"worker-{next(self._workers)}" / "output.log"
+        copy = Copy(self.stage(manifest), manifest, digest="", steps=self.steps)
+        with start_version(copy, log=log, confinement=self._confinement) as worker:
             worker.wait_loaded(LOAD_S)
             ranks = manifest.each is not None
             together = [] if ranks else list(enumerate(_ask(worker, calls, ranks)))
@@ -80,11 +113,37 @@ class Trial:
             self.environment = worker.describe()
         return answered
 
+    def beside_answers(self, calls: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return the rows that an ensemble is asked: each call beside what workers of the steps answer to it.
 
-def _ask(worker: WorkerProcess, calls: Sequence[dict[str, Any]], ranks: bool) -> list[Outcome]:
-    context = CallContext(id=NO_INFERENCE, now_us=time.time_ns() // 1000)
+        Raises:
+            DoesNotLoad: a step can't be loaded, or fails; with its name.
+            InvalidExamples: an example does not fit the schema of a step.
+        """
+        if self._beside is None:
+            ask = Ask(msgspec.json.encode(calls), len(calls), True, _context(), round(ANSWER_S * 1000))
+            with ExitStack() as started:
+                log = self._folder / "steps" / "output.log"
+                steps = start_steps(self.steps, started, log=log, confinement=self._confinement)
+                wait_for_steps(steps, LOAD_S)
+                try:
+                    answers = ask_steps(steps, ("the ensemble", ""), ask, ANSWER_S)
+                except SchemaMismatch as error:
+                    fault = error.faults[0]
+                    raise InvalidExamples(reason=f"{fault['pointer']}: {fault['message']}") from None
+                except ServingError as error:
+                    raise DoesNotLoad(traceback=_account(error)) from None
+            self._beside = msgspec.json.decode(joined(rows_of(ask), answers))
+        return self._beside
+
+
+def _context() -> CallContext:
+    return CallContext(id=NO_INFERENCE, now_us=time.time_ns() // 1000)
+
+
+def _ask(worker: VersionProcess, calls: Sequence[dict[str, Any]], ranks: bool) -> list[Outcome]:
     try:
-        found = worker.predict(msgspec.json.encode(calls), len(calls), len(calls) > 1, context, ANSWER_S)
+        found = worker.predict(msgspec.json.encode(calls), len(calls), len(calls) > 1, _context(), ANSWER_S)
     except ServingError as error:
         raise DoesNotLoad(traceback=_account(error)) from None
     refusals = {row: msgspec.json.decode(refusal) for row, refusal in found.refusals.items()}

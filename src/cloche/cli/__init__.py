@@ -21,6 +21,7 @@ COMMANDS = {
     "release": Entry("cloche.cli.release:release", "Look at what was live, and when; write it into models.toml."),
     "rollout": Entry("cloche.cli.rollout:rollout", "Bring versions in step by step, and take them back."),
     "shadow": Entry("cloche.cli.shadow:shadow", "Compare a version that is asked too with the one that answers."),
+    "registry": Entry("cloche.cli.registry:registry", "Check the store of bundles and releases, or copy it."),
     "log": Entry("cloche.cli.log:log", "Look into the inference log."),
     "doctor": Entry("cloche.cli.doctor:doctor", "Say what holds on this machine, and which settings are in force."),
     "demo": Entry("cloche.cli.demo:demo", "Publish real models of flight delays, serve them, and send real calls."),

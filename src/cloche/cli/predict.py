@@ -48,7 +48,7 @@ def predict(
     if not row:
         raise click.UsageError(f"Give a row: cloche predict {model} field=value …, or - to read JSON Lines.")
     call = Call(model, version, subject, options["as_json"])
-    with Calls(place.home, place.settings().token, options["deadline_ms"]) as server:
+    with Calls(place.home, place.settings().token_to("predict"), options["deadline_ms"]) as server:
         if row == ("-",):
             _answer_lines(server, call)
         else:

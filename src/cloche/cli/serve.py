@@ -12,10 +12,17 @@ import click
 
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
+from cloche.errors import StoreUnavailable
 from cloche.processes.boot import ServerFile, start_logging
 from cloche.processes.supervisor import Supervisor
 from cloche.registry.release import Live
 from cloche.settings import Settings
+
+GREETING_S = 5.0
+"""How long the registry may take to say what is live, before the server starts without being greeted by that."""
+
+MOST_GREETED = 20
+"""How many models are named."""
 
 
 @click.command()
@@ -52,12 +59,23 @@ def serve(
         "log.mode": log_mode,
     }
     settings = place.settings(flags)
-    live = wait_for(place.registry().releases.live())
+    live = wait_for(_live(place))
     supervisor = Supervisor(place.home, settings)
     server = supervisor.open()
     start_logging()
     wait_for(_run(supervisor, lambda: _greet(place, settings, server, live)))
     _say("Stopped.")
+
+
+async def _live(place: Place) -> Live | str:
+    """Return what is live, or why that is not known now: a gateway starts on what its host saw last."""
+    try:
+        async with asyncio.timeout(GREETING_S):
+            return await place.registry().releases.live()
+    except StoreUnavailable as error:
+        return str(error)
+    except OSError as error:
+        return f"The registry can't be read: {error.strerror or 'it does not answer'}."
 
 
 async def _run(supervisor: Supervisor, greet: Callable[[], None]) -> None:
@@ -77,25 +95,33 @@ async def _run(supervisor: Supervisor, greet: Callable[[], None]) -> None:
     await supervisor.run(stopping)
 
 
+def live_lines(live: Live | str) -> list[str]:
+    """Return what is said of what is live: of many models of some, and where nothing is known, why."""
+    if isinstance(live, str):
+        return [f"live     {live} Until then what this host saw last is served."]
+    shown = sorted(live.models.items())[:MOST_GREETED]
+    lines = [f"live     {name} {routing.default}  (release {live.released[name]})" for name, routing in shown]
+    left = len(live.models) - len(shown)
+    return [*lines, f"live     … and {left} more"] if left else lines
+
+
 def _say(text: str) -> None:
     """Say how it ends; a reader who has left keeps nobody from stopping."""
     with contextlib.suppress(OSError):
         click.echo(text, err=True)
 
 
-def _greet(place: Place, settings: Settings, server: ServerFile, live: Live) -> None:
+def _greet(place: Place, settings: Settings, server: ServerFile, live: Live | str) -> None:
     """Say what is where, at once: a reader may leave after the line that it waited for."""
     lines = [
         f"home     {place.home.path}  ({place.why})",
         f"calls    {server.url}  (its pages: {server.url}/docs)",
         f"control  {server.control_url}",
         f"log      mode {settings.log.mode}",
-        *(
-            f"live     {name} {routing.default}  (release {live.released[name]})"
-            for name, routing in sorted(live.models.items())
-        ),
+        *([] if settings.registry is None else [f"registry {settings.registry}"]),
+        *live_lines(live),
     ]
-    if not live.models:
+    if isinstance(live, Live) and not live.models:
         lines += [
             f"live     no model yet. In a notebook or a script in {place.home.path.parent}:\n",
             "    from cloche import publish",

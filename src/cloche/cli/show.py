@@ -96,6 +96,19 @@ class Progress:
             click.echo(err=True)
 
 
+class Steps:
+    """Says on standard error what is being done, each step once."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def __call__(self, step: str) -> None:
+        """Learn what is being done now."""
+        if step != self._said:
+            self._said = step
+            note(f"… {printable(step)}")
+
+
 def _rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table

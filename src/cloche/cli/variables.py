@@ -21,7 +21,7 @@ def unknown_variables(file: Path, environ: Mapping[str, str]) -> list[str]:
         file: `cloche.toml`; a variable that it names (`env:CLOCHE_…`) is known.
         environ: the environment.
     """
-    known = (*_OTHERS, *(setting.variable for setting in declared()))
+    known = (*_OTHERS, *(setting.variable for setting in declared() if not setting.is_table))
     text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     in_a_pod = "KUBERNETES_SERVICE_HOST" in environ
     return [

@@ -52,7 +52,8 @@ class Step:
 
 
 def fresh_home(folder: Path) -> Home:
-    """Empty a folder, and return the home in it."""
+    """Empty a folder, and return the home in it, whose registry is in it too, whatever a team has set."""
+    os.environ.pop("CLOCHE_REGISTRY", None)
     shutil.rmtree(folder, ignore_errors=True)
     return Home(folder.resolve() / ".cloche")
 

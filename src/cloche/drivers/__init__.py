@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 from cloche.errors import InvalidSetting, MissingExtra
 
 if TYPE_CHECKING:
-    from cloche.ports import ObjectStore
+    from pathlib import Path
+
+    from cloche.ports import ObjectStore, Signing
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Driver:
     """The import that may be missing."""
     requirement: str = ""
     """What to give to `pip install` then."""
+    parts: tuple[str, ...] = ()
+    """Imports that come with it, where they may be missing, too."""
 
     def load(self, what: str) -> type:
         """Import the class.
@@ -38,9 +42,9 @@ class Driver:
         try:
             found: type = getattr(import_module(self.module), self.name)
         except ModuleNotFoundError as error:
-            if self.needs is None or error.name != self.needs:
+            if self.needs is None or error.name not in (self.needs, *self.parts):
                 raise
-            raise MissingExtra(what=what, module=self.needs, requirement=self.requirement) from None
+            raise MissingExtra(what=what, module=error.name, requirement=self.requirement) from None
         return found
 
 
@@ -69,3 +73,24 @@ def open_objects(url: str) -> ObjectStore:
         known = ", ".join(f"{name}://" for name in OBJECT_STORES)
         raise InvalidSetting(name="registry", source="its URL", reason=f"{scheme or url!r} is not one of {known}")
     return cast("ObjectStore", driver.load(f"{scheme}://").from_url(url))  # type: ignore[attr-defined]
+
+
+_SIGNING = Driver(
+    "cloche.drivers.openssf",
+    "OpenssfSigning",
+    needs="model_signing",
+    requirement="cloche[signing]",
+    parts=("cryptography", "certifi", "OpenSSL", "sigstore"),
+)
+
+
+def open_signing(folder: Path) -> Signing:
+    """Return what makes and checks signatures.
+
+    Args:
+        folder: what the files of signers are relative to.
+
+    Raises:
+        MissingExtra: the library is not installed.
+    """
+    return cast("Signing", _SIGNING.load("A signature")(folder))

@@ -1,13 +1,21 @@
-"""Object stores by URL, through obstore: S3, Google Cloud Storage, Azure, and memory."""
+"""Object stores by URL, through obstore: S3, Google Cloud Storage, Azure, and memory.
+
+Its blocking functions are called in threads. Its asynchronous ones hand their results to Python from threads of their
+own, and where the interpreter is about to end by then, as after a command that failed, they abort the process.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
@@ -19,21 +27,38 @@ from cloche.errors import InvalidSetting, StoreUnavailable
 from cloche.ports import check_key
 
 if TYPE_CHECKING:
-    from obstore.store import RetryConfig
+    from obstore.store import ClientConfig, RetryConfig
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _QUERY = re.compile(r"\?\S+")
 
 _RETRY: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 """Its own three minutes would keep a gateway from saying that it sees no new releases."""
 
+_PROMPT: ClientConfig = {"read_timeout": "20s", "timeout": "1h"}
+_PATIENT: ClientConfig = {"timeout": "1h"}
+"""Its own thirty seconds for a whole request are too few for the blobs of large models. What stalls is given up early,
+but for the upload of something large: that hears nothing until all is sent."""
+
+_LARGE = 1024 * 1024
+"""Bytes that a slow line takes a while to send."""
+
 
 class ObstoreObjects:
-    """Keeps the promise `ObjectStore`."""
+    """Keeps the promise `ObjectStore`.
 
-    def __init__(self, store: Store, where: str) -> None:
-        self._store = store
+    Args:
+        prompt: the store, given up where it says nothing for a while.
+        patient: the same, for large uploads.
+        where: it in words, without secrets.
+    """
+
+    def __init__(self, prompt: Store, patient: Store, where: str) -> None:
+        self._prompt = prompt
+        self._patient = patient
         self._where = where
 
     @classmethod
@@ -46,7 +71,14 @@ class ObstoreObjects:
         parts = urlsplit(url)
         where = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
         try:
-            return cls(from_url(url, retry_config=_RETRY), where)
+            if parts.scheme == "memory":
+                memory = from_url(url)
+                return cls(memory, memory, where)
+            prompt, patient = (
+                from_url(url, retry_config=_RETRY, client_options=timeouts | _plain_http(parts.scheme))
+                for timeouts in (_PROMPT, _PATIENT)
+            )
+            return cls(prompt, patient, where)
         except (BaseError, ValueError) as error:
             reason = f"{where}: {_first_line(error)}"
             raise InvalidSetting(name="registry", source="its URL", reason=reason) from None
@@ -60,30 +92,21 @@ class ObstoreObjects:
         """Return the object, or None where there is none."""
         check_key(key)
         with self._translated():
-            try:
-                found = await obstore.get_async(self._store, key)
-            except FileNotFoundError:
-                return None
-            return bytes(await found.bytes_async())
+            return await _in_thread(partial(_get, self._prompt, key))
 
     async def put_if_absent(self, key: str, data: bytes) -> bool:
         """Store the object whole or not at all; False where the key was taken."""
         check_key(key)
         with self._translated():
-            try:
-                await obstore.put_async(self._store, key, data, mode="create")
-            except AlreadyExistsError:
-                return False
-            return True
+            store = self._patient if len(data) > _LARGE else self._prompt
+            return await _in_thread(partial(_create, store, key, data))
 
     async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         """Yield the keys below `prefix` that sort after `after`, sorted."""
         check_key(prefix)
-        keys: list[str] = []
         with self._translated():
-            async for page in obstore.list(self._store, prefix=prefix, offset=after or None):
-                keys.extend(found["path"] for found in page)
-        for key in sorted(keys):
+            keys = await _in_thread(partial(_keys, self._prompt, prefix, after))
+        for key in keys:
             yield key
 
     @contextmanager
@@ -94,6 +117,60 @@ class ObstoreObjects:
         except BaseError as error:
             logger.warning("%s: %s", self._where, _first_line(error))
             raise StoreUnavailable(reason=_reason(error)) from error
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Return what comes of some work, done in a thread of its own.
+
+    One that hangs takes no place in a pool, and does not keep the process from its end.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[T] = loop.create_future()
+
+    def run() -> None:
+        try:
+            settle = partial(_settle, ended, work(), None)
+        except Exception as error:  # noqa: BLE001  it is raised where the work is waited for
+            settle = partial(_settle, ended, None, error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
+            loop.call_soon_threadsafe(settle)
+
+    Thread(target=run, name="object store", daemon=True).start()
+    return await ended
+
+
+def _settle(ended: asyncio.Future[Any], result: object, error: Exception | None) -> None:
+    if ended.done():
+        return
+    if error is None:
+        ended.set_result(result)
+    else:
+        ended.set_exception(error)
+
+
+def _get(store: Store, key: str) -> bytes | None:
+    try:
+        return bytes(obstore.get(store, key).bytes())
+    except FileNotFoundError:
+        return None
+
+
+def _create(store: Store, key: str, data: bytes) -> bool:
+    try:
+        obstore.put(store, key, data, mode="create")
+    except AlreadyExistsError:
+        return False
+    return True
+
+
+def _keys(store: Store, prefix: str, after: str) -> list[str]:
+    pages = obstore.list(store, prefix=prefix, offset=after or None)
+    return sorted(found["path"] for page in pages for found in page)
+
+
+def _plain_http(scheme: str) -> ClientConfig:
+    """Return whether HTTP will do, as for a MinIO on the same host: options given here hide what obstore reads."""
+    return {"allow_http": scheme == "s3" and os.environ.get("AWS_ALLOW_HTTP", "").lower() in ("1", "true")}
 
 
 def _reason(error: BaseError) -> str:

@@ -7,7 +7,15 @@ import contextlib
 
 import msgspec
 
-from cloche.errors import CallError, LogUnavailable, SchemaMismatch, ServingError, UnknownVersion
+from cloche.errors import (
+    CallError,
+    LogUnavailable,
+    ModelLoading,
+    SchemaMismatch,
+    ServingError,
+    UnknownVersion,
+    VersionLoading,
+)
 from cloche.gateway.choose import Choice, Loaded, choose
 from cloche.gateway.clock import Clock, Stopwatch
 from cloche.gateway.decide import Answer, decide
@@ -80,6 +88,8 @@ class Gateway:
             try:
                 choice = watch.lap(choose(self.loaded, request))
                 case = watch.lap(validate(choice))
+            except ModelLoading as loading:
+                choice, case = await self._wake(request, loading, watch)
             except (UnknownVersion, SchemaMismatch) as refusal:
                 choice, case = await self._back_in_time(request, refusal, watch)
             dossier = watch.lap(enrich(case, self._clock, watch.started_ns))
@@ -122,6 +132,29 @@ class Gateway:
         if pending.beside is not None:
             self.shadows.offer(pending.beside)
         return Reply(answer, pending.timings, record_us)
+
+    async def _wake(self, request: Request, loading: ModelLoading, watch: Stopwatch) -> tuple[Choice, Case]:
+        """Wait until a model that was asleep is loaded, then choose once more.
+
+        Raises:
+            VersionLoading: it is not by the call's deadline, though it goes on being loaded.
+            ModelLoading: it was not asleep, or does not load.
+        """
+        asleep = self.loaded.asleep.get(request.model)
+        if asleep is None:
+            raise loading
+        woken = asleep.wake()
+        if woken is not None:
+            patience_s = min(request.deadline_ms or asleep.deadline_ms, asleep.deadline_ms) / 1000 - watch.total_s
+            await asyncio.wait([woken], timeout=max(0.0, patience_s))
+        if woken is None or not woken.done():
+            raise VersionLoading(model=request.model, version=request.version or asleep.default)
+        watch.begin_again()
+        try:
+            choice = watch.lap(choose(self.loaded, request))
+            return choice, watch.lap(validate(choice))
+        except (UnknownVersion, SchemaMismatch) as refusal:
+            return await self._back_in_time(request, refusal, watch)
 
     async def _back_in_time(
         self, request: Request, refusal: UnknownVersion | SchemaMismatch, watch: Stopwatch

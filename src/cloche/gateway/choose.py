@@ -6,7 +6,8 @@ canary; the default. `cloche.gateway.traffic` compiles a routing to what is read
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from zlib import crc32
 
@@ -126,8 +127,8 @@ class Attribute(msgspec.Struct, frozen=True):
     """Something that overrides may look at, and where it is found."""
 
     name: str
-    header: str | None = None
-    """In lower case."""
+    said: str | None = None
+    """The header, in lower case, or the claim that says it."""
     place: int = 0
     """Else which of the pointers that are peeked at."""
     labels: frozenset[str] = frozenset()
@@ -188,6 +189,19 @@ class LoadedModel(msgspec.Struct, frozen=True, eq=False):
         return max([self.deadline_ms, *(override.model.deadline_ms for override in overrides)])
 
 
+class Asleep(msgspec.Struct, frozen=True, eq=False):
+    """A model that is live, and of which nothing is loaded."""
+
+    default: str
+    release: int
+    deadline_ms: int
+    """How long a call may wait for it; the version may state less."""
+    wake: Callable[[], asyncio.Future[None] | None]
+    """Begin to load it. What is returned is done when it answers, or is known not to; None where too many are woken."""
+    look: Callable[[], Coroutine[None, None, LoadedModel]]
+    """Return what can be shown of it. It stays asleep."""
+
+
 class Loaded(msgspec.Struct, frozen=True, eq=False):
     """Everything that is live at one moment. A release replaces it as a whole."""
 
@@ -196,6 +210,8 @@ class Loaded(msgspec.Struct, frozen=True, eq=False):
     """Models that are live and not loaded yet."""
     headers: frozenset[str] = frozenset()
     """The headers, in lower case, that some model declares as attributes."""
+    asleep: Mapping[str, Asleep] = MappingProxyType({})
+    """Those of the models to come that wait for a call."""
 
 
 class Choice(msgspec.Struct, frozen=True, eq=False):
@@ -275,8 +291,8 @@ def _attributes(
     found: dict[str, str] = {}
     labels = []
     for attribute in traffic.attributes:
-        if attribute.header is not None:
-            value = text_of(request.attributes.get(attribute.header))
+        if attribute.said is not None:
+            value = text_of(request.attributes.get(attribute.said))
         else:
             value = peeked.texts[attribute.place] if peeked.texts else None
         if value:

@@ -1,4 +1,8 @@
-"""Following what is live: new releases are loaded and warmed beside the old, then put in their place in one step."""
+"""Following what is live: new releases are loaded and warmed beside the old, then put in their place in one step.
+
+A gateway that starts while the registry's store is away goes by what this host saw of the releases last, and asks for
+the rest until it is told. Of many models it loads few at once: the others are asleep until they are called.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +10,27 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from cloche.errors import BundleCorrupt, ClocheError, NewerFormat, ReleaseNotFound
+from cloche.errors import BundleCorrupt, ClocheError, NewerFormat, ReleaseNotFound, StoreUnavailable
 from cloche.gateway import Gateway
-from cloche.gateway.choose import Loaded, LoadedModel
+from cloche.gateway.asleep import MOST_WAKING, Sleepers
+from cloche.gateway.choose import Asleep, Loaded, LoadedModel
 from cloche.gateway.traffic import in_force, load_model
 from cloche.gateway.versions import Pinned, Versions, passes, why_not
+from cloche.gateway.watch import Watch
 from cloche.registry.catalog import Registry
-from cloche.registry.release import Live, Routing, Stored
+from cloche.registry.release import Live, Routing
 from cloche.registry.standing import STANDING_FORMAT, Standing, Waiting, shortened
 from cloche.registry.timeline import Timeline
+from cloche.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 2.0
-ANSWER_S = 10.0
-"""How long the registry may take to say whether there is a new release, before that counts as trouble."""
-
 RETRY_S = 15.0
 MOST_RETRY_S = 240.0
 """Pauses before what did not load is tried again without a new release: the first, and the longest they grow to."""
@@ -53,7 +58,7 @@ class Follower:
         registry: what is followed.
         versions: what loads.
         timeline: is told of every release that is seen.
-        deadline_ms: of models that state none.
+        settings: those in force: the deadline of models that state none, and how many models stay loaded.
         tell: is called in a thread with how things stand, whenever that has changed.
     """
 
@@ -63,47 +68,72 @@ class Follower:
         registry: Registry,
         versions: Versions,
         timeline: Timeline,
-        deadline_ms: int,
+        settings: Settings,
         tell: Callable[[Standing], None] | None = None,
     ) -> None:
         self._gateway = gateway
         self._releases = registry.releases
+        self._watch = Watch(registry, timeline)
         self._versions = versions
         self._timeline = timeline
-        self._deadline_ms = deadline_ms
+        self._deadline_ms = settings.limits.deadline_ms
+        self._sleepers = Sleepers(settings.workers)
+        self._is_laid_down = False
         self._tell = tell
         self._told: Standing | None = None
         self._saying = asyncio.Lock()
-        self._live: Live | None = None
-        self._unbegun: set[str] = set()
-        self._asking: asyncio.Task[Stored | None] | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._woken: dict[str, asyncio.Future[None]] = {}
         self._waiting: dict[str, Waiting] = {}
+        self.wakes = 0
+        """How many models a call has woken so far."""
         self.trouble: str | None = None
         """Why the registry can't be followed, where it can't."""
 
     @property
     def waiting(self) -> list[Waiting]:
         """The models whose newest release is not in force here."""
-        return list(self._waiting.values())
+        if self._watch.live is None:
+            return list(self._waiting.values())
+        live = self._watch.live.models
+        return [
+            replace(each, doing=self._versions.doing(live[name].active.values())) if each.loading else each
+            for name, each in self._waiting.items()
+        ]
 
     @property
     def started(self) -> bool:
-        """Whether it has seen what is live at all."""
-        return self._live is not None
+        """Whether it has seen what is live at all, and begun to load that."""
+        return self._is_laid_down
+
+    @property
+    def from_copy(self) -> bool:
+        """Whether it goes by what this host saw of the releases last, since the registry can't be read."""
+        return self._watch.from_copy
+
+    @property
+    def seen(self) -> int:
+        """The newest release that it knows of."""
+        return self._watch.live.number if self._watch.live else 0
+
+    @property
+    def asleep(self) -> int:
+        """How many models wait for a call."""
+        return len(self._gateway.loaded.asleep)
 
     @property
     def nothing_live(self) -> bool:
         """Whether no model has ever been made live."""
-        return self._live is not None and not self._live.models
+        return self._watch.live is not None and not self._watch.live.models
 
     @property
     def standing(self) -> Standing:
         """How far it has come."""
-        in_force = {name: model.release for name, model in self._gateway.loaded.models.items()}
-        seen = self._live.number if self._live else 0
+        loaded = self._gateway.loaded
+        in_force = {name: model.release for name, model in loaded.models.items()}
+        in_force |= {name: model.release for name, model in loaded.asleep.items()}
         shadows = self._gateway.shadows.counts()
-        return Standing(STANDING_FORMAT, seen, in_force, self.waiting, self.trouble, shadows)
+        return Standing(STANDING_FORMAT, self.seen, in_force, self.waiting, self.trouble, shadows)
 
     def not_ready(self) -> list[tuple[str, str, str]]:
         """Return model, version and state of every version in force that can't answer now."""
@@ -126,6 +156,7 @@ class Follower:
                 self._stumble(str(error))
             except OSError as error:
                 self._stumble(f"the registry can't be read: {error.strerror or 'it does not answer'}")
+            self._put_to_sleep()
             self._versions.sweep()
             await self._say()
             await asyncio.sleep(POLL_S)
@@ -144,22 +175,25 @@ class Follower:
             ClocheError, OSError: one can't be read now. Those before it are begun only where that will not mend by
                 itself: they were in force for as long as it took to write the next, and nobody should go back to them.
         """
-        if self._live is None:
-            await self._start()
-        else:
-            try:
-                await self._catch_up()
-            except (BundleCorrupt, NewerFormat):
+        is_first = not self.started
+        try:
+            await self._watch.look()
+        except (BundleCorrupt, NewerFormat):
+            self._begin_all()
+            raise
+        except (StoreUnavailable, OSError):
+            if is_first:
                 self._begin_all()
-                raise
+            raise
         self._begin_all()
+        await self._watch.keep()
 
     async def close(self) -> None:
         """Stop loading, and let go of every version."""
-        tasks = [*self._tasks.values(), *([self._asking] if self._asking else [])]
+        tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self._watch.close(), return_exceptions=True)
         self._gateway.loaded = Loaded()
         await self._versions.close()
 
@@ -180,53 +214,35 @@ class Follower:
             except OSError as error:
                 logger.warning("can't write down which releases are in force: %s", error.strerror)
 
-    async def _start(self) -> None:
-        live, timeline = Live(), []
-        async for stored in self._releases.line():
-            live = live.after(stored)
-            timeline.append(stored.release)
-        for release in timeline:
-            self._timeline.note(release)
-        self._live = live
-        self._unbegun.update(live.models)
-
-    async def _catch_up(self) -> None:
-        assert self._live is not None
-        while stored := await self._next():
-            self._live = self._live.after(stored)
-            self._timeline.note(stored.release)
-            self._unbegun.update(stored.release.models)
-
-    async def _next(self) -> Stored | None:
-        """Ask for the next release, or go on waiting for the answer to that: a store that hangs is asked once."""
-        assert self._live is not None
-        asking = self._asking or asyncio.create_task(self._releases.next_after(self._live.number))
-        self._asking = asking
-        await asyncio.wait([asking], timeout=ANSWER_S)
-        if not asking.done():
-            raise TimeoutError
-        self._asking = None
-        return asking.result()
-
     def _begin_all(self) -> None:
-        for name in self._unbegun:
-            self._begin(name)
-        self._unbegun.clear()
+        """Begin to load what releases have touched; in a gateway that starts, not all of it."""
+        live, touched = self._watch.live, self._watch.touched
+        if live is None:
+            return
+        if not self._is_laid_down:
+            self._is_laid_down = True
+            self._sleepers.lay_down(live)
+            touched -= self._sleepers.names
+            self._show(self._gateway.loaded.models)
+            sleeping = [(name, live.models[name].active) for name in sorted(self._sleepers.names)]
+            self._versions.make_ahead([Pinned(name, *each) for name, active in sleeping for each in active.items()])
+        while touched:
+            self._begin(touched.pop(), live)
 
-    def _begin(self, name: str) -> None:
+    def _begin(self, name: str, live: Live) -> None:
         """Load the newest release of a model, whatever was being loaded before."""
-        assert self._live is not None
         if earlier := self._tasks.get(name):
             earlier.cancel()
-        self._wait_for(name, self._live.released[name])
+        self._wait_for(name, live.released[name])
         self._show(self._gateway.loaded.models)
-        task = asyncio.get_running_loop().create_task(self._bring_up(name, self._live))
+        task = asyncio.get_running_loop().create_task(self._bring_up(name, live))
         self._tasks[name] = task
         task.add_done_callback(lambda done: self._tasks.pop(name) if self._tasks.get(name) is done else None)
 
     def _wait_for(self, name: str, number: int, failed: _Failed | None = None) -> None:
         model = self._gateway.loaded.models.get(name)
-        waiting = Waiting(name, number, model.release if model else None)
+        woken = name in self._sleepers.names or (name in self._waiting and self._waiting[name].woken)
+        waiting = Waiting(name, number, model.release if model else None, woken=woken)
         if failed is not None:
             said = shortened(failed.reason)
             waiting = replace(waiting, version=failed.version, reason=said, passing=failed.passing)
@@ -234,7 +250,63 @@ class Follower:
 
     def _show(self, models: Mapping[str, LoadedModel]) -> None:
         """Put what is loaded in force, with the names of what is not."""
-        self._gateway.loaded = in_force(models, frozenset(self._waiting.keys() - models.keys()))
+        live = self._watch.live or Live()
+        names = (self._sleepers.names & live.models.keys()) - models.keys()
+        asleep = {
+            name: Asleep(
+                default=live.models[name].default,
+                release=live.released[name],
+                deadline_ms=live.models[name].deadline_ms or self._deadline_ms,
+                wake=partial(self._wake, name, live),
+                look=partial(self._look_at, name, live),
+            )
+            for name in names
+        }
+        sources = [source for name in names for source in live.models[name].attributes.values()]
+        coming = frozenset(self._waiting.keys() - models.keys()) | names
+        self._gateway.loaded = in_force(models, coming, asleep, sources)
+
+    def _wake(self, name: str, live: Live) -> asyncio.Future[None] | None:
+        """See `Asleep.wake`."""
+        if name not in self._woken:
+            if len(self._woken) >= MOST_WAKING:
+                return None
+            self.wakes += 1
+            self._woken[name] = asyncio.get_running_loop().create_future()
+            if name not in self._tasks:
+                self._begin(name, live)
+        return self._woken[name]
+
+    def _rouse(self, name: str) -> None:
+        """Have a model sleep no more, and tell those who wait for it."""
+        self._sleepers.names.discard(name)
+        if (woken := self._woken.pop(name, None)) is not None:
+            woken.set_result(None)
+
+    def _put_to_sleep(self) -> None:
+        """Let go of the models that nobody has called for long, but for as many as are kept."""
+        models, live = self._gateway.loaded.models, self._watch.live or Live()
+        settled = {name: model for name, model in models.items() if model.release == live.released.get(name)}
+        now_s = asyncio.get_running_loop().time()
+        drowsy = self._sleepers.drowsy(settled, live, self._gateway.tally, now_s)
+        if not drowsy:
+            return
+        logger.info("asleep, having had no calls for long: %s", ", ".join(drowsy))
+        self._sleepers.names.update(drowsy)
+        self._show({name: model for name, model in models.items() if name not in self._sleepers.names})
+        for name in drowsy:
+            self._versions.drop((name, models[name].release), linger_s=models[name].longest_ms / 1000)
+
+    async def _look_at(self, name: str, live: Live) -> LoadedModel:
+        """See `Asleep.look`."""
+        routing = live.models[name]
+        versions = {
+            version: await self._versions.sketch(Pinned(name, version, digest))
+            for version, digest in routing.active.items()
+        }
+        for version, schema in routing.schemas.items():
+            versions[version] = await self._versions.held_to(versions[version], schema)
+        return load_model(name, live.released[name], routing, versions, self._deadline_ms, live.digests[name])
 
     async def _bring_up(self, name: str, live: Live) -> None:
         """Load a model's newest release, however often it takes, and put it in force.
@@ -250,6 +322,8 @@ class Follower:
                 if name not in self._gateway.loaded.models:
                     await self._fall_back(name, number)
                 self._wait_for(name, number, failed)
+                self._rouse(name)
+                self._show(self._gateway.loaded.models)
                 await self._say()
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, MOST_RETRY_S)
@@ -308,6 +382,7 @@ class Follower:
         before = self._gateway.loaded.models.get(name)
         if self._waiting[name].release == number:
             del self._waiting[name]
+        self._rouse(name)
         self._show({**self._gateway.loaded.models, name: model})
         logger.info("%s: release %d is in force, default %s", name, number, model.default.manifest.version)
         if before is not None and before.release != number:

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from cloche.errors import (
     CallError,
     ClocheError,
+    Forbidden,
     InvalidVersion,
     NotLiveThen,
     SchemaMismatch,
@@ -33,7 +34,7 @@ from cloche.gateway.peek import NOTHING, Peek, Peeked
 from cloche.gateway.versions import Pinned, Versions, why_not
 from cloche.registry.bundle import check_version
 from cloche.registry.catalog import Registry
-from cloche.registry.checking import HEADER
+from cloche.registry.checking import in_head
 from cloche.registry.override import overridden
 from cloche.registry.release import Routing, Stored
 from cloche.registry.timeline import Timeline
@@ -88,6 +89,8 @@ class History:
         if not isinstance(refusal, UnknownVersion | SchemaMismatch):
             raise refusal
         as_of = _as_of(request)
+        if not request.may_go_back and (as_of is not None or isinstance(refusal, UnknownVersion)):
+            raise Forbidden(reason=f"the token {request.caller} is not one that may ask what is not live")
         if as_of is not None and request.version is not None:
             raise _fault(model, "contradiction", "a moment says which version answers: name one of the two")
         deadline = _now() + min(request.deadline_ms or model.deadline_ms, model.deadline_ms) / 1000
@@ -213,16 +216,13 @@ def _as_of(request: Request) -> str | None:
 
 def _looked_up(routing: Routing, request: Request) -> tuple[Peeked, dict[str, str]]:
     """Return what a body says of its subject, and the attributes that a routing declares."""
-    pointers = [source for source in routing.attributes.values() if not source.startswith(HEADER)]
+    pointers = [source for source in routing.attributes.values() if in_head(source) is None]
     wanted = [*pointers, *([routing.subject] if routing.subject else [])]
     peeked = Peek(wanted)(request.body) if wanted else NOTHING
     texts = dict(zip(wanted, peeked.texts, strict=False))
     subject = peeked.subject or texts.get(routing.subject or "")
-    headers = request.attributes
-    found = {
-        name: headers.get(source.removeprefix(HEADER).lower()) if source.startswith(HEADER) else texts.get(source)
-        for name, source in routing.attributes.items()
-    }
+    texts |= request.attributes
+    found = {name: texts.get(in_head(source) or source) for name, source in routing.attributes.items()}
     return replace(peeked, subject=subject), {name: value for name, value in found.items() if value}
 
 

@@ -110,7 +110,7 @@ def drawn(live: Dossier, watch: Stopwatch) -> Drawn | None:
 
 def _held_s(version: LoadedVersion, watch: Stopwatch) -> float:
     """Return for how long a call has kept the gateway at work: all the time but what a worker had it for."""
-    away_us = watch.timings.predict_us if version.manifest.runs_code else 0
+    away_us = 0 if version.manifest.is_inline else watch.timings.predict_us
     return watch.total_s - away_us / 1e6
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
 from cloche.assignment import bucket_ranges, variant_table
 from cloche.gateway.choose import (
+    Asleep,
     Attribute,
     Loaded,
     LoadedCanary,
@@ -24,11 +27,13 @@ from cloche.gateway.choose import (
     Traffic,
 )
 from cloche.gateway.peek import Peek
-from cloche.registry.checking import HEADER
+from cloche.registry.checking import in_head
 from cloche.registry.override import overridden
 from cloche.registry.release import Routing
 from cloche.registry.traffic import Canary, Constant, Experiment, Pilot
-from cloche.values import Exposure
+from cloche.values import CLAIM, Exposure
+
+NOBODY_SLEEPS: Final[Mapping[str, Asleep]] = MappingProxyType({})
 
 
 class _Place(msgspec.Struct, frozen=True, eq=False):
@@ -81,11 +86,24 @@ def load_model(
     return msgspec.structs.replace(plain, traffic=traffic)
 
 
-def in_force(models: Mapping[str, LoadedModel], coming: frozenset[str] = frozenset()) -> Loaded:
-    """Return what is live: these models, and the names of those that are still being loaded."""
+def in_force(
+    models: Mapping[str, LoadedModel],
+    coming: frozenset[str] = frozenset(),
+    asleep: Mapping[str, Asleep] = NOBODY_SLEEPS,
+    sources: Iterable[str] = (),
+) -> Loaded:
+    """Return what is live.
+
+    Args:
+        models: those that are loaded.
+        coming: the names of those that are not.
+        asleep: those of them that wait for a call.
+        sources: of the attributes that they declare: their first call brings its headers, too.
+    """
     declared = (model.traffic.attributes for model in models.values() if model.traffic)
-    headers = (attribute.header for attributes in declared for attribute in attributes)
-    return Loaded(models, coming, frozenset(header for header in headers if header))
+    said = [*(attribute.said for attributes in declared for attribute in attributes), *map(in_head, sources)]
+    headers = frozenset(name for name in said if name and not name.startswith(CLAIM))
+    return Loaded(models, coming, headers, asleep)
 
 
 def _decides(split: Split) -> bool:
@@ -95,7 +113,7 @@ def _decides(split: Split) -> bool:
 def _pointers(routings: Iterable[Routing]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for routing in routings:
-        bodily = [source for source in routing.attributes.values() if not source.startswith(HEADER)]
+        bodily = [source for source in routing.attributes.values() if in_head(source) is None]
         found |= dict.fromkeys([*([routing.subject] if routing.subject else []), *bodily])
     return tuple(found)
 
@@ -179,8 +197,8 @@ def _guards(routings: Iterable[Routing], place: _Place) -> Mapping[str, tuple[Lo
 def _attributes(routing: Routing, pointers: tuple[str, ...]) -> Iterator[Attribute]:
     for name, source in routing.attributes.items():
         labels = frozenset(value for override in routing.overrides for value in override.when.get(name, []))
-        if source.startswith(HEADER):
-            yield Attribute(name, header=source.removeprefix(HEADER).lower(), labels=labels)
+        if (said := in_head(source)) is not None:
+            yield Attribute(name, said, labels=labels)
         else:
             yield Attribute(name, place=pointers.index(source), labels=labels)
 

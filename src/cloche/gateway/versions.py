@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,13 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from cloche.errors import ClocheError, DoesNotLoad, ServingError, StoreUnavailable
+from cloche.environments.interpreters import this_python
+from cloche.errors import ClocheError, DoesNotLoad, ServingError, SetupError, StoreUnavailable
+from cloche.gateway.asleep import Nap
 from cloche.gateway.choose import LoadedVersion
 from cloche.registry.bundle import Manifest, decode_manifest
 from cloche.registry.catalog import Registry
+from cloche.runtimes.ensemble import EnsembleRuntime, Step
 from cloche.runtimes.load import RuntimeOptions, load_runtime
 from cloche.runtimes.remote import Workers
 from cloche.runtimes.runtime import Runtime
@@ -30,6 +33,9 @@ from cloche.values import NO_INFERENCE, Ask, CallContext
 logger = logging.getLogger(__name__)
 
 WARM_CASES = 20
+
+AHEAD_PAUSE_S = 0.1
+"""Between two versions whose environments are made ahead: calls go first."""
 
 Holder = tuple[str, int]
 """A model and the number of the release that needs a version."""
@@ -46,7 +52,7 @@ class Pinned(msgspec.Struct, frozen=True):
 class _Entry:
     """A version that is loaded or being loaded. Times are the loop's, in seconds."""
 
-    __slots__ = ("kept_until", "loading", "used_at", "wanted_by")
+    __slots__ = ("kept_until", "loading", "steps", "used_at", "wanted_by")
 
     def __init__(self, loading: asyncio.Task[LoadedVersion], used_at: float) -> None:
         self.loading = loading
@@ -54,6 +60,8 @@ class _Entry:
         self.kept_until = used_at
         self.wanted_by = 0
         """How many calls wait for it, or are on their way to it."""
+        self.steps: frozenset[str] = frozenset()
+        """Of an ensemble: the versions that it asks, which stay as long as it does."""
 
 
 class Versions:
@@ -67,6 +75,8 @@ class Versions:
         self._entries: dict[str, _Entry] = {}
         self._held: dict[Holder, frozenset[str]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._doing: dict[str, str] = {}
+        self._ahead: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
 
     def load(self, pinned: Pinned) -> asyncio.Task[LoadedVersion]:
@@ -114,28 +124,75 @@ class Versions:
             entry.used_at = now
             entry.kept_until = max(entry.kept_until, now + linger_s)
 
+    def doing(self, digests: Collection[str]) -> str | None:
+        """Return what is being made for one of these versions before it can be loaded, where something is."""
+        wanted = self._with_steps(frozenset(digests))
+        return next((doing for digest, doing in self._doing.items() if digest in wanted), None)
+
+    def make_ahead(self, sleeping: Sequence[Pinned]) -> None:
+        """Make the environments of versions that are not to be loaded yet, one after another, without a hurry.
+
+        So the call that wakes a model does not wait for that.
+        """
+        if self._options.python_of is not this_python:
+            self._ahead = self._loop.create_task(self._make_ahead(sleeping))
+
+    async def _make_ahead(self, sleeping: Sequence[Pinned]) -> None:
+        made: set[bytes] = set()
+        left = list(sleeping)
+        for pinned in left:
+            try:
+                await self._registry.verdict(pinned.model, pinned.version, pinned.digest)
+                manifest = await self._registry.described(pinned.model, pinned.version, pinned.digest)
+                left += [Pinned(step.model, step.version, step.digest) for step in (manifest.steps or {}).values()]
+                environment = msgspec.json.encode((manifest.environment, manifest.vendored))
+                if environment not in made:
+                    made.add(environment)
+                    await self._python(manifest, pinned.digest)
+            except (ClocheError, OSError) as error:
+                logger.warning("%s %s will not load: %s", pinned.model, pinned.version, error)
+            await asyncio.sleep(AHEAD_PAUSE_S)
+
     def sweep(self) -> None:
         """Stop what is idle for too long, and what is too much. Call it every few seconds."""
         self._stop_idle(room_for=0)
 
     async def close(self) -> None:
         """Stop all of them; calls in flight are answered first."""
+        if self._ahead is not None:
+            self._ahead.cancel()
+            await asyncio.wait([self._ahead])
         self._held.clear()
-        for digest in list(self._entries):
-            self._stop(digest)
-        await asyncio.gather(*self._closing)
+        while self._entries:
+            asked = self._asked_by_others
+            for digest in self._entries.keys() - asked:
+                self._stop(digest)
+            await asyncio.gather(*self._closing)
 
     @property
     def _idle(self) -> list[str]:
         """What nobody holds, the one that is unused for longest first."""
-        held = frozenset[str]().union(*self._held.values())
+        held = self._with_steps(frozenset[str]().union(*self._held.values()))
         return sorted(self._entries.keys() - held, key=lambda digest: self._entries[digest].used_at)
+
+    def _with_steps(self, digests: frozenset[str]) -> frozenset[str]:
+        """Return these versions and, of the ensembles among them, all steps below."""
+        found = digests
+        while more := frozenset().union(*(self._entries[each].steps for each in found & self._entries.keys())) - found:
+            found |= more
+        return found
+
+    @property
+    def _asked_by_others(self) -> frozenset[str]:
+        """The steps of all ensembles that are here."""
+        return frozenset().union(*(entry.steps for entry in self._entries.values()))
 
     def _stop_idle(self, room_for: int) -> None:
         now = self._loop.time()
         idle = self._idle
         too_many = len(idle) + room_for - self._limits.history_versions
-        for digest in idle:
+        asked = self._asked_by_others
+        for digest in (digest for digest in idle if digest not in asked):
             entry = self._entries[digest]
             is_old = now - entry.used_at > self._limits.history_idle_ms / 1000
             is_free = entry.loading.done() and entry.kept_until <= now and not entry.wanted_by
@@ -158,7 +215,8 @@ class Versions:
         folder = await self._registry.fetch(pinned.model, pinned.version, pinned.digest)
         # a thread, since schemas and graphs of some size would hold up the calls that are being answered
         manifest, accept, examples = await asyncio.to_thread(_read, folder, pinned, self._limits.max_rows)
-        runtime = await self._start(folder, manifest, pinned.digest)
+        python = await self._python(manifest, pinned.digest)
+        runtime = await self._start(folder, manifest, pinned.digest, python)
         try:
             await _warm(runtime, examples, self._options.load_ms)
         except BaseException:
@@ -166,10 +224,38 @@ class Versions:
             raise
         return LoadedVersion(manifest, pinned.digest, accept, runtime)
 
-    async def _start(self, folder: Path, manifest: Manifest, digest: str) -> Runtime:
-        if manifest.runs_code:
-            return load_runtime(folder, manifest, digest, self._workers, self._options)
+    async def _python(self, manifest: Manifest, digest: str) -> str:
+        """Return the interpreter of a version's worker. An environment that has to be built for it takes a while."""
+        try:
+            return await self._options.python_of(manifest, partial(self._doing.__setitem__, digest))
+        finally:
+            self._doing.pop(digest, None)
+
+    async def _start(self, folder: Path, manifest: Manifest, digest: str, python: str) -> Runtime:
+        if not manifest.steps:
+            return await self._start_alone(folder, manifest, digest, python)
+        pinned = {name: Pinned(step.model, step.version, step.digest) for name, step in manifest.steps.items()}
+        self._entries[digest].steps = frozenset(step.digest for step in pinned.values())
+        loading = {name: self.load(step) for name, step in pinned.items()}
+        await asyncio.wait(loading.values())
+        steps = [_step(name, pinned[name], loaded) for name, loaded in loading.items()]
+        combine = await self._start_alone(folder, manifest, digest, python) if manifest.entry else None
+        return EnsembleRuntime(manifest, steps, combine)
+
+    async def _start_alone(self, folder: Path, manifest: Manifest, digest: str, python: str) -> Runtime:
+        if not manifest.is_inline:
+            return load_runtime(folder, manifest, digest, self._workers, self._options, python)
         return await asyncio.to_thread(load_runtime, folder, manifest, digest, self._workers, self._options)
+
+    async def sketch(self, pinned: Pinned) -> LoadedVersion:
+        """Return a version as it can be shown, without loading it.
+
+        Raises:
+            ClocheError, OSError: its manifest can't be read.
+        """
+        manifest = await self._registry.described(pinned.model, pinned.version, pinned.digest)
+        accept = await asyncio.to_thread(_accept, manifest, self._limits.max_rows)
+        return LoadedVersion(manifest, pinned.digest, accept, Nap(pinned.model, pinned.version))
 
     async def held_to(self, loaded: LoadedVersion, schema: str) -> LoadedVersion:
         """Return a version whose calls are held to another schema than its author's.
@@ -202,9 +288,25 @@ def why_not(loading: asyncio.Task[LoadedVersion]) -> str | None:
     return f"{type(error).__name__}: {error}"
 
 
+def _step(name: str, pinned: Pinned, loading: asyncio.Task[LoadedVersion]) -> Step:
+    """Return a step of an ensemble whose load has ended.
+
+    Raises:
+        ClocheError, OSError: it did not load.
+    """
+    reason = why_not(loading)
+    if reason is None:
+        loaded = loading.result()
+        return Step(name, loaded.manifest, loaded.accept, loaded.runtime)
+    error = None if loading.cancelled() else loading.exception()
+    if error is not None and passes(error):
+        raise error
+    raise DoesNotLoad(traceback=f"Its step {name}, {pinned.model} {pinned.version}, does not load: {reason}")
+
+
 def passes(error: BaseException | None) -> bool:
     """Tell whether what made a load fail is the fault of this host or of the store, and not of the version."""
-    return isinstance(error, OSError | StoreUnavailable)
+    return isinstance(error, OSError | StoreUnavailable | SetupError)
 
 
 async def _close(loading: asyncio.Task[LoadedVersion]) -> None:
@@ -235,7 +337,7 @@ def _accept(manifest: Manifest, max_rows: int) -> Accept:
 
 def _numbers(manifest: Manifest) -> list[str] | None:
     """Return the columns in order where a runtime can take the rows as bare numbers."""
-    if manifest.runs_code or manifest.frame is None or manifest.each is not None:
+    if not manifest.is_inline or manifest.frame is None or manifest.each is not None:
         return None
     return [column.name for column in manifest.frame.columns]
 

@@ -11,12 +11,15 @@ from typing import Any, Final
 import msgspec
 
 from cloche.authoring.outcomes import Alike, Outcome, close_to, difference, outcomes_of, same_type
-from cloche.errors import CallError, ClocheError, ServingError
+from cloche.environments.interpreters import PythonOf, this_python
+from cloche.errors import CallError, ClocheError, PackagesElsewhere, ServingError, SignerNotKnown, Unsigned
 from cloche.registry.bundle import Golden, Manifest
 from cloche.registry.catalog import Registry, schema_taken
 from cloche.registry.standing import read_standing, shortened
 from cloche.registry.traffic import Rollout
-from cloche.runtimes.process import WorkerProcess
+from cloche.runtimes.confinement import UNCONFINED, Confinement
+from cloche.runtimes.copies import Copy, copy_of
+from cloche.runtimes.started import VersionProcess, start_version
 from cloche.schema.compare import compare
 from cloche.values import NO_INFERENCE, CallContext
 
@@ -31,7 +34,7 @@ class Checked(msgspec.Struct, frozen=True):
     """What the checks have found."""
 
     fault: str | None = None
-    """The check that refuses the version: `load`, `golden` or `latency`; None where it may be brought in."""
+    """The check that refuses the version: `signature`, `load`, `golden`, `latency`; None where it may be brought in."""
     evidence: dict[str, Any] = {}
 
 
@@ -50,12 +53,23 @@ class Preflight:
         registry: where the versions are.
         run: the folder in which this host's gateway says what it has in force.
         load_ms: how long a version may take to load.
+        python_of: says which interpreter runs a version, here as in a gateway.
+        confinement: what workers may do, here as there.
     """
 
-    def __init__(self, registry: Registry, run: Path, load_ms: int) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        run: Path,
+        load_ms: int,
+        python_of: PythonOf = this_python,
+        confinement: Confinement = UNCONFINED,
+    ) -> None:
         self._registry = registry
         self._run = run
         self._load_ms = load_ms
+        self._python_of = python_of
+        self._confinement = confinement
 
     def standing(self, model: str, version: str, release: int) -> Checked | None:
         """Return whether this host's gateway has a release in force, or None while it is loading it.
@@ -75,24 +89,35 @@ class Preflight:
         """Return what is found of the version that is to be brought in.
 
         Raises:
-            ClocheError: the registry can't be read; nothing is known of the version.
+            ClocheError: the registry can't be read, or this host can't make the version's environment; nothing is
+                known of the version.
             OSError: this host's copy of it can't be.
         """
         schemas = (await self._registry.releases.live()).models[model].schemas
         before = await schema_taken(self._registry, model, rollout.stable, schemas)
         found = compare(before, await schema_taken(self._registry, model, rollout.to, schemas))
-        manifest, digest = await self._registry.manifest(model, rollout.to)
-        evidence: dict[str, Any] = {"schema": msgspec.to_builtins(found), "signature": "no policy"}
-        folder = await self._registry.fetch(model, rollout.to, digest)
-        tried = await asyncio.to_thread(self._try, folder, manifest, deadline_ms)
+        _, digest = await self._registry.manifest(model, rollout.to)
+        evidence: dict[str, Any] = {"schema": msgspec.to_builtins(found)}
+        try:
+            verdict = await self._registry.verdict(model, rollout.to, digest)
+        except (Unsigned, SignerNotKnown) as error:
+            said = {"signature": shortened(str(error), _LONGEST_REASON)}
+            return Checked("signature", evidence | said)
+        evidence["signature"] = "no policy" if verdict.signer is None else f"signed by {verdict.signer}"
+        try:
+            copy = await copy_of(self._registry, model, rollout.to, digest, python_of=self._python_of)
+        except PackagesElsewhere as error:
+            return Checked("load", evidence | {"load": str(error)})
+        tried = await asyncio.to_thread(self._try, copy, deadline_ms)
         return Checked(tried.fault, evidence | tried.evidence)
 
-    def _try(self, folder: Path, manifest: Manifest, deadline_ms: int) -> Checked:
+    def _try(self, copy: Copy, deadline_ms: int) -> Checked:
         """Let a fresh worker answer the golden cases, and some once more when it is warm."""
+        manifest = copy.manifest
         try:
-            with WorkerProcess.start(folder) as worker:
+            with start_version(copy, confinement=self._confinement) as worker:
                 loaded_s = worker.wait_loaded(self._load_ms / 1000)
-                cases = list(_cases(folder, manifest))
+                cases = list(_cases(copy.folder, manifest))
                 timeout_s = max(deadline_ms, self._load_ms) / 1000
                 differing = [case for case in cases if not _same(worker, manifest, case, timeout_s)]
                 warm_ms = _warm_p95(worker, manifest, cases[:_WARM_CASES], timeout_s)
@@ -118,7 +143,7 @@ def _cases(folder: Path, manifest: Manifest) -> Iterator[GoldenCase]:
         yield msgspec.json.decode(line, type=GoldenCase)
 
 
-def _same(worker: WorkerProcess, manifest: Manifest, case: GoldenCase, timeout_s: float) -> bool:
+def _same(worker: VersionProcess, manifest: Manifest, case: GoldenCase, timeout_s: float) -> bool:
     assert manifest.golden is not None
     expected = Outcome(case.output, case.refusal)
     return difference(expected, _asked(worker, manifest, case, timeout_s), _alike(manifest.golden)) is None
@@ -128,14 +153,14 @@ def _alike(golden: Golden) -> Alike:
     return same_type if golden.mode == "schema" else close_to(golden.rtol, golden.atol)
 
 
-def _asked(worker: WorkerProcess, manifest: Manifest, case: GoldenCase, timeout_s: float) -> Outcome:
+def _asked(worker: VersionProcess, manifest: Manifest, case: GoldenCase, timeout_s: float) -> Outcome:
     context = CallContext(id=NO_INFERENCE, now_us=time.time_ns() // 1000)
     found = worker.predict(msgspec.json.encode([case.input]), 1, False, context, timeout_s)
     refusals: Mapping[int, Any] = {row: msgspec.json.decode(said) for row, said in found.refusals.items()}
     return outcomes_of(found.outputs, {} if manifest.each else refusals)[0]
 
 
-def _warm_p95(worker: WorkerProcess, manifest: Manifest, cases: list[GoldenCase], timeout_s: float) -> float | None:
+def _warm_p95(worker: VersionProcess, manifest: Manifest, cases: list[GoldenCase], timeout_s: float) -> float | None:
     took = []
     for case in cases:
         began = time.perf_counter()

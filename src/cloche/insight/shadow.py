@@ -152,8 +152,7 @@ def _about_standing(model: str, release: int, standing: Standing | None) -> Iter
         return
     for waiting in standing.waiting:
         if waiting.model == model:
-            why = f"{waiting.version} does not load, and the server's log says why"
-            yield f"release {waiting.release} is not in force here yet: {'loading' if waiting.loading else why}"
+            yield f"release {waiting.release} is not in force here yet: {waiting.state}"
     if standing.in_force.get(model, release) < release and not any(each.model == model for each in standing.waiting):
         yield f"release {release} is not in force here yet"
 

@@ -163,7 +163,7 @@ def check_safe(settings: Settings) -> None:
     Raises:
         UnsafeAddress: it would be.
     """
-    if settings.token or settings.server.insecure:
+    if settings.secured or settings.server.insecure:
         return
     for host in (settings.server.host, settings.server.control_host):
         if not _is_loopback(host):

@@ -18,16 +18,26 @@ _VERSION = re.compile(
     r"(?:-(?P<pre>(?:0|[1-9]\d{0,8}|\d*[a-zA-Z-][0-9a-zA-Z-]*)(?:\.(?:0|[1-9]\d{0,8}|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
 )
 
-Flavor = Literal["sklearn", "python", "onnx", "heuristic"]
-Takes = Literal["rows", "row", "frame", "array"]
+Flavor = (
+    Literal["sklearn", "python", "onnx", "heuristic", "object", "xgboost", "lightgbm", "command", "ensemble", "mlflow"]
+    | Literal["torch", "keras", "transformers"]
+)
+Takes = Literal["rows", "row", "frame", "array", "keywords"]
+OnUnseen = Literal["pass", "null", "refuse"]
 
 
-class File(msgspec.Struct, frozen=True):
+_CODELESS = ("onnx", "xgboost", "lightgbm")
+_NUMBERS = ("number", "integer", "boolean")
+
+
+class File(msgspec.Struct, frozen=True, omit_defaults=True):
     """One file of a bundle. `path` is relative, with `/`, below `files/` or `code/`."""
 
     path: str
     sha256: str
     size: int
+    executable: bool = False
+    """Whether it may be run as a program, as it might where it was published."""
 
 
 class Column(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,6 +66,28 @@ class Frame(msgspec.Struct, frozen=True):
     columns: list[Column]
 
 
+class Field(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a field held in the author's rows that are dicts, where that is more than JSON says."""
+
+    kind: (
+        Literal["any", "datetime", "timestamp", "date", "time", "decimal", "uuid", "bytes"]
+        | (Literal["list", "tuple", "array"])
+    ) = "any"
+    """`timestamp` is pandas', `array` numpy's; `any` stays as JSON has it."""
+    naive: bool = False
+    """Of a `datetime` or `timestamp`: without a zone, and meant as UTC."""
+    zone: str | None = None
+    """Of a `timestamp`: the time zone that it is brought into."""
+    missing: Literal["nan", "na", "nat"] | None = None
+    """What a JSON null becomes, where that is not None."""
+    dtype: str | None = None
+    """Of an `array`, as numpy writes it."""
+    fields: dict[str, Field] | None = None
+    """Of an object: those of its fields that JSON does not say."""
+    items: Field | None = None
+    """Of a `list` or `tuple`."""
+
+
 class Each(msgspec.Struct, frozen=True, omit_defaults=True):
     """A ranking: a call has a context and a list of items, and is answered by the items in order of their scores."""
 
@@ -77,13 +109,17 @@ class Golden(msgspec.Struct, frozen=True, omit_defaults=True):
     atol: float = 1e-8
 
 
-class Environment(msgspec.Struct, frozen=True):
+class Environment(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the fresh worker had imported when it had answered the examples."""
 
     python: str
     implementation: str
     platform: str
     distributions: dict[str, str]
+    dependencies: dict[str, str] = {}
+    """What those need and it had not imported: name -> the version that was installed."""
+    elsewhere: dict[str, str] = {}
+    """Those that did not come from an index: name -> `editable`, `a local file`, `conda`, or the address of it."""
 
 
 class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -95,6 +131,14 @@ class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
     git_dirty: bool | None = None
     message: str | None = None
     cloche: str = ""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """A version that an ensemble asks first, down to its bytes."""
+
+    model: str
+    version: str
+    digest: str
 
 
 class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -112,7 +156,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     provenance: Provenance
     environment: Environment
     takes: Takes = "rows"
-    """What the model's method is given: dicts together, one dict, a pandas frame, or a numpy array."""
+    """What the model's method is given: dicts together, one dict, a pandas frame, a numpy array, or the fields of one
+    row as keyword arguments."""
     method: str = "predict"
     unknown_fields: Literal["refuse", "ignore"] = "refuse"
     answers: Literal["label", "number", "any"] = "any"
@@ -129,11 +174,40 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     deadline_ms: int | None = None
     hang_after_ms: int | None = None
     description: str | None = None
+    command: list[str] | None = None
+    """A program and its arguments, run in `files/`: it answers JSON Lines with JSON Lines."""
+    steps: dict[str, Step] | None = None
+    """Of an ensemble: the versions that are asked first, by the name under which a row has the answer of each."""
+    combine: str | None = None
+    """Of an ensemble without code: `mean`, or the step whose answer is its own. Its `entry` is empty then."""
+    providers: list[str] | None = None
+    """Of an ONNX graph: the execution providers that it must run on; the processor where none are named."""
+    vendored: list[File] = []
+    """Wheels of its packages, below `wheels/`: in the registry, and copied only where an environment is built."""
+    fields: dict[str, Field] | None = None
+    """Of rows that are dicts: those fields that the author's rows held otherwise than JSON does."""
+    row_type: str | None = None
+    """A pickle of the class of the rows that the model takes, and of its fields' types; None where it takes dicts."""
+    on_unseen: OnUnseen = "pass"
+    """What becomes of a value that is none of its column's categories."""
 
     @property
     def runs_code(self) -> bool:
         """Whether loading it can run code, so that only a worker may."""
-        return self.flavor != "onnx"
+        return self.flavor not in _CODELESS and self.combine is None
+
+    @property
+    def is_inline(self) -> bool:
+        """Whether a gateway answers it itself: it can't run code, and its rows are what its library takes as they are.
+
+        Boosters take numbers; categories are made with pandas, which no gateway loads. What is to become of those that
+        training did not have is a worker's to do.
+        """
+        if self.runs_code or self.on_unseen != "pass":
+            return False
+        columns = self.frame.columns if self.frame else []
+        plain = (column.kind in _NUMBERS and column.dtype not in ("category", "object") for column in columns)
+        return self.flavor == "onnx" or (bool(columns) and all(plain))
 
 
 def digest_of(data: bytes) -> str:
@@ -161,7 +235,7 @@ def decode_manifest(data: bytes, what: str, digest: str | None = None) -> Manife
         if stored > MANIFEST_FORMAT:
             raise NewerFormat(what=what, found=stored, known=MANIFEST_FORMAT)
         return msgspec.json.decode(data, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleCorrupt(what=what, expected="a manifest", found=str(error)) from None
 
 

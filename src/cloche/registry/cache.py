@@ -16,7 +16,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -28,7 +28,12 @@ logger = logging.getLogger(__name__)
 ROOMS = ("files", "code", "personal")
 """The folders of a bundle. `personal` holds golden cases and examples."""
 
+WHEELS = "wheels"
+"""The folder of the packages that were published with a version. They are no part of its bundle."""
+
 _DRAFT = ".new-"
+_DOCUMENT = "document-"
+_SIGNATURE = "signature-"
 _ABANDONED_S = 3600
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -41,6 +46,11 @@ def bundle_files(manifest: Manifest) -> list[File]:
     return [*manifest.files, *personal, *([manifest.examples] if manifest.examples else [])]
 
 
+def stored_files(manifest: Manifest) -> list[File]:
+    """Return every file that the registry keeps for a version: those of its bundle, and the wheels beside it."""
+    return [*bundle_files(manifest), *manifest.vendored]
+
+
 def check_paths(manifest: Manifest, what: str) -> None:
     """Check that every file has a hash, stays inside its bundle, and is in no other's way.
 
@@ -50,12 +60,13 @@ def check_paths(manifest: Manifest, what: str) -> None:
     """
     taken: set[str] = set()
     folders: set[str] = set()
-    for file in bundle_files(manifest):
+    rooms = [ROOMS] * len(bundle_files(manifest)) + [(WHEELS,)] * len(manifest.vendored)
+    for file, allowed in zip(stored_files(manifest), rooms, strict=True):
         path = file.path
         parts = path.split("/")
         if not _HASH.fullmatch(file.sha256):
             raise BundleCorrupt(what=f"{what}: {path!r}", expected="a SHA-256", found=repr(file.sha256))
-        if len(parts) < 2 or parts[0] not in ROOMS or not all(map(_is_plain, parts)) or path in taken:
+        if len(parts) < 2 or parts[0] not in allowed or not all(map(_is_plain, parts)) or path in taken:
             raise BundleCorrupt(what=what, expected="plain paths, each once", found=repr(path))
         taken.add(path)
         folders.update(str(parent) for parent in PurePosixPath(path).parents)
@@ -99,17 +110,45 @@ class Cache:
             for file in bundle_files(manifest):
                 data = await read(file)
                 check_file(file, data, what)
-                await asyncio.to_thread(_write, draft / file.path, data)
+                await asyncio.to_thread(_write, draft / file.path, data, file.executable)
             await asyncio.to_thread(_write, draft / "manifest.json", encoded)
             return await asyncio.to_thread(self._seal, draft, digest)
         finally:
             await asyncio.to_thread(_remove, draft)
 
-    def _path(self, digest: str) -> Path:
+    async def find_manifest(self, digest: str) -> bytes | None:
+        """Return the manifest of a copy, where it is what the digest says. It is to look at; `find` is to load from."""
+        return await asyncio.to_thread(_sound, self._path(digest) / "manifest.json", digest)
+
+    async def find_document(self, digest: str) -> bytes | None:
+        """Return the copy of a document, where there is a sound one."""
+        return await asyncio.to_thread(_sound, self._path(digest, _DOCUMENT), digest)
+
+    async def keep_document(self, digest: str, data: bytes) -> None:
+        """Keep a copy of a document."""
+        await asyncio.to_thread(self._keep_document, self._path(digest, _DOCUMENT), data)
+
+    async def find_signature(self, digest: str) -> bytes | None:
+        """Return the signature of a manifest that this host has kept. It proves itself, or does not."""
+        return await asyncio.to_thread(_plain, self._path(digest, _SIGNATURE))
+
+    async def keep_signature(self, digest: str, signature: bytes) -> None:
+        """Keep the signature of a manifest."""
+        await asyncio.to_thread(self._keep_document, self._path(digest, _SIGNATURE), signature)
+
+    def _keep_document(self, path: Path, data: bytes) -> None:
+        draft = self._draft()
+        try:
+            _write(draft / "document", data)
+            (draft / "document").replace(path)
+        finally:
+            _remove(draft)
+
+    def _path(self, digest: str, prefix: str = "") -> Path:
         name = digest.removeprefix("sha256:")
         if not _HASH.fullmatch(name):
             raise BundleCorrupt(what="a bundle", expected="the digest of a manifest", found=repr(digest))
-        return self._folder / name
+        return self._folder / f"{prefix}{name}"
 
     def _draft(self) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -157,16 +196,25 @@ def check_file(file: File, data: bytes, what: str) -> None:
         )
 
 
-def write_bundle(folder: Path, encoded: bytes, contents: Mapping[str, bytes]) -> None:
-    """Write the files of a bundle and its manifest below `folder`, read-only, as they lie in a copy."""
+def write_bundle(
+    folder: Path, encoded: bytes, contents: Mapping[str, bytes], executables: Collection[str] = ()
+) -> None:
+    """Write the files of a bundle and its manifest below `folder`, read-only, as they lie in a copy.
+
+    Args:
+        folder: where.
+        encoded: the manifest.
+        contents: path -> content.
+        executables: the paths of those that may be run as programs.
+    """
     for path, data in {**contents, "manifest.json": encoded}.items():
-        _write(folder / path, data)
+        _write(folder / path, data, path in executables)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, executable: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.write_bytes(data)
-    path.chmod(0o400)
+    path.chmod(0o500 if executable else 0o400)
 
 
 def _verify(path: Path, digest: str) -> Manifest:
@@ -198,6 +246,20 @@ def _read(path: Path) -> bytes:
     if not stat.S_ISREG(mode):
         raise BundleCorrupt(what=str(path), expected="a plain file", found=stat.filemode(mode))
     return path.read_bytes()
+
+
+def _sound(path: Path, digest: str) -> bytes | None:
+    """Return what is in a file where that has the digest."""
+    data = _plain(path)
+    return data if data is not None and digest_of(data) == digest else None
+
+
+def _plain(path: Path) -> bytes | None:
+    """Return what is in a plain file, where there is one."""
+    try:
+        return _read(path)
+    except (OSError, BundleCorrupt):
+        return None
 
 
 def _files_below(path: Path) -> list[str]:

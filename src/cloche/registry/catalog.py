@@ -30,8 +30,11 @@ from cloche.registry.bundle import (
     encode_manifest,
     precedence,
 )
-from cloche.registry.cache import Cache, bundle_files, check_file, check_paths
+from cloche.registry.cache import Cache, check_file, check_paths, stored_files
+from cloche.registry.last_seen import LastSeen
 from cloche.registry.release import Releases
+from cloche.registry.signatures import Signatures
+from cloche.registry.trust import ANYBODY, Trust, Verdict
 from cloche.schema.dialect import Schema
 from cloche.schema.meant import meant
 
@@ -54,10 +57,12 @@ class Added(msgspec.Struct, frozen=True):
 class Registry:
     """One object store with bundles and releases, and this host's copies of bundles."""
 
-    def __init__(self, store: ObjectStore, cache_folder: Path) -> None:
+    def __init__(self, store: ObjectStore, cache_folder: Path, trust: Trust = ANYBODY) -> None:
         self._store = store
         self._cache = Cache(cache_folder)
         self.releases = Releases(store)
+        self.signatures = Signatures(store, self._cache, trust)
+        self.last_seen = LastSeen(cache_folder, store.where)
 
     @property
     def where(self) -> str:
@@ -119,10 +124,10 @@ class Registry:
         """
         what = f"{check_name(manifest.name)} {check_version(manifest.version)}"
         check_paths(manifest, what)
-        for file in bundle_files(manifest):
+        for file in stored_files(manifest):
             check_file(file, contents[file.path], what)
         earlier = await self._earlier(manifest)
-        for file in bundle_files(manifest):
+        for file in stored_files(manifest):
             await self._keep_blob(file, contents[file.path])  # also where published earlier: it brings back lost ones
         if earlier is not None:
             return earlier
@@ -136,9 +141,11 @@ class Registry:
     async def fetch(self, name: str, version: str, digest: str) -> Path:
         """Return the folder of this host's own copy of a version: the only place to load it from.
 
-        Every file is hashed, while it is copied and again whenever the copy is asked for.
+        Every file is hashed, while it is copied and again whenever the copy is asked for, and so are signatures looked
+        at where this host wants one. Who loads a version comes by here.
 
         Raises:
+            Unsigned, SignerNotKnown: it may not be loaded here.
             ModelNotFound, VersionNotFound: there is no such version.
             BundleCorrupt: something in the store is not what `digest` stands for. Nothing of it is kept.
             NewerFormat: a later Cloche published it.
@@ -146,9 +153,56 @@ class Registry:
         if (copy := await self._cache.find(digest)) is not None:
             path, manifest = copy
             _check_identity(manifest, name, version)
+            await self.verdict(name, version, digest)
             return path
         manifest, encoded = await self._manifest(name, version, digest)
+        await self.signatures.check(name, version, encoded)
         return await self._cache.keep(manifest, encoded, self._blob)
+
+    async def verdict(self, name: str, version: str, digest: str) -> Verdict:
+        """Return whose signature lets a version be loaded here, if one is wanted.
+
+        Raises:
+            Unsigned, SignerNotKnown: it may not be loaded.
+            ModelNotFound, VersionNotFound, BundleCorrupt, NewerFormat: it can't be looked at.
+        """
+        return await self.signatures.check(name, version, await self.encoded(name, version, digest))
+
+    async def encoded(self, name: str, version: str, digest: str) -> bytes:
+        """Return the manifest of a version as it is stored, and signed.
+
+        Raises:
+            ModelNotFound, VersionNotFound, BundleCorrupt, NewerFormat: it can't be looked at.
+        """
+        found = await self._cache.find_manifest(digest)
+        return (await self._manifest(name, version, digest))[1] if found is None else found
+
+    async def read(self, file: File, what: str) -> bytes:
+        """Return a file of a version from the store, checked.
+
+        Args:
+            file: as its manifest names it.
+            what: the version, for messages.
+
+        Raises:
+            BundleCorrupt: it is gone, or not what the manifest says.
+        """
+        data = await self._blob(file)
+        check_file(file, data, what)
+        return data
+
+    async def described(self, name: str, version: str, digest: str) -> Manifest:
+        """Return the manifest of a version to look at: this host's copy of it, else the one in the store.
+
+        Raises:
+            ModelNotFound, VersionNotFound: there is no such version.
+            BundleCorrupt, NewerFormat: it can't be read.
+        """
+        encoded = await self._cache.find_manifest(digest)
+        if encoded is None:
+            manifest, _ = await self._manifest(name, version, digest)
+            return manifest
+        return decode_manifest(encoded, f"{name} {version}", digest)
 
     async def keep(self, data: bytes) -> str:
         """Store a document beside the bundles, by its content, and return its digest. Again changes nothing.
@@ -161,14 +215,17 @@ class Registry:
         return digest
 
     async def kept(self, digest: str) -> bytes:
-        """Return a document that `keep` has stored.
+        """Return a document that `keep` has stored; this host keeps a copy.
 
         Raises:
             BundleCorrupt: it is gone, or not what its digest says.
         """
+        if (copy := await self._cache.find_document(digest)) is not None:
+            return copy
         data = await self._blob(File(f"document {digest}", digest.removeprefix("sha256:"), 0))
         if digest_of(data) != digest:
             raise BundleCorrupt(what=f"document {digest}", expected=digest, found=digest_of(data))
+        await self._cache.keep_document(digest, data)
         return data
 
     async def _manifest(self, name: str, version: str, digest: str | None = None) -> tuple[Manifest, bytes]:
@@ -249,7 +306,7 @@ async def schema_taken(
 
 def content_digest(manifest: Manifest) -> str:
     """Return the digest of what a version does: everything but who made it, when, where and with which packages."""
-    content = msgspec.structs.replace(manifest, provenance=_NOBODY, environment=NOWHERE)
+    content = msgspec.structs.replace(manifest, provenance=_NOBODY, environment=NOWHERE, vendored=[])
     return digest_of(msgspec.json.encode(content, order="sorted"))
 
 

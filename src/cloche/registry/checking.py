@@ -6,14 +6,16 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from math import prod
+from typing import Final
 
 from cloche.errors import InvalidRouting
 from cloche.registry.bundle import Manifest
 from cloche.registry.release import Routing
 from cloche.registry.traffic import Experiment, Override, Pilot
 from cloche.schema.dialect import APPLICATORS, Schema, pointed_at, unescape
+from cloche.values import CLAIM
 
-HEADER = "header:"
+HEADER: Final = "header:"
 """What the source of an attribute begins with that is no JSON pointer into the input."""
 
 MOST_ARMS = 100
@@ -23,6 +25,7 @@ NONE_LEFT = "the experiments take every subject: none is left for the canary"
 
 _TOLERANCE = 1e-6
 _POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
+_CLAIM_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ATTRIBUTE = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -51,6 +54,13 @@ def check_traffic(name: str, routing: Routing, manifests: Mapping[str, Manifest]
     """
     for reason in _faults(routing, manifests):
         raise InvalidRouting(model=name, reason=reason)
+
+
+def in_head(source: str) -> str | None:
+    """Return what a `Request` calls an attribute that the head of a call says; None for a pointer into its body."""
+    if source.startswith(HEADER):
+        return source.removeprefix(HEADER).lower()
+    return source if source.startswith(CLAIM) else None
 
 
 def share_outside_experiments(routing: Routing) -> float:
@@ -140,6 +150,10 @@ def _attribute_faults(name: str, source: str, routing: Routing, manifests: Mappi
     key = f"attributes.{name}"
     if not _ATTRIBUTE.fullmatch(name) or name in _TAKEN:
         yield f"{key} can't be a label of metrics; use 1 to 32 of a-z 0-9 _ that mean nothing else there, like market"
+    if source.startswith(CLAIM):
+        if not _CLAIM_NAME.fullmatch(source.removeprefix(CLAIM)):
+            yield f"{key} is {source!r}; name a claim of the callers' tokens, such as claim:market"
+        return
     if not source.startswith(HEADER):
         yield from _pointer_faults(key, source, routing, manifests)
         return

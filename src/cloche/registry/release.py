@@ -185,8 +185,11 @@ class Releases:
         considered = {*models, *watching}
         for number in range(after + 1, after + 1 + _TRIES):
             release = _make(number, models, reason)
-            if await self._store.put_if_absent(_key(number), encode_release(release)):
+            encoded = encode_release(release)
+            if await self._store.put_if_absent(_key(number), encoded):
                 return release
+            if await self._store.get(_key(number)) == encoded:
+                return release  # it was written, the answer to that was lost, and the driver has tried again
             if considered & (await self.read(number)).models.keys():
                 break
         raise ReleaseTaken(number=number)
@@ -221,7 +224,7 @@ def decode_release(data: bytes, number: int) -> Release:
         if stored > RELEASE_FORMAT:
             raise NewerFormat(what=what, found=stored, known=RELEASE_FORMAT)
         release = msgspec.json.decode(data, type=Release)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleCorrupt(what=what, expected="a release", found=str(error)) from None
     if release.number != number:
         raise BundleCorrupt(what=what, expected=f"number {number}", found=f"number {release.number}")

@@ -33,11 +33,22 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why, with the author's traceback where there is one."""
     passing: bool = False
     """Whether that is the fault of this host or of the registry's store, and says nothing of the version."""
+    woken: bool = False
+    """Whether it was asleep before a call wanted it, so that the gateway is as ready without it."""
+    doing: str | None = None
+    """What is being made for it before it can be loaded, in words: an environment."""
 
     @property
     def loading(self) -> bool:
         """Whether nothing has gone wrong yet."""
         return self.reason is None
+
+    @property
+    def state(self) -> str:
+        """What it waits for, in words. Why a version does not load is its author's business, and no caller's."""
+        if self.loading:
+            return self.doing or "loading"
+        return f"{self.version} does not load, and the server's log says why"
 
 
 class Shadowed(msgspec.Struct, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from cloche.registry.release import Release
 
 
@@ -15,6 +17,15 @@ class Timeline:
         """Add a release; they come in the order of their numbers."""
         for name in release.models:
             self._written.setdefault(name, []).append((release.created_us, release.number))
+
+    def begin_with(self, written: Mapping[str, Sequence[tuple[int, int]]]) -> None:
+        """Forget all, and know this instead (see `written`)."""
+        self._written = {model: list(releases) for model, releases in written.items()}
+
+    @property
+    def written(self) -> dict[str, list[tuple[int, int]]]:
+        """Model -> moment (microseconds UTC) and number of each of its releases, the oldest first."""
+        return {model: list(releases) for model, releases in self._written.items()}
 
     def at(self, model: str, moment_us: int) -> int | None:
         """Return the release of a model that was in force at a moment, or None where there was none yet.

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 
+from cloche.runtimes.confinement import UNCONFINED, Confinement
 from cloche.runtimes.exits import exited
 from cloche.runtimes.process import launch, send_connection
 from cloche.runtimes.worker import wire
@@ -47,6 +48,9 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     threads: int = 1
     load_ms: int = 120_000
     python: str = sys.executable
+    confinement: Confinement = UNCONFINED
+    checks: bool = False
+    """Whether the worker hashes every file against the digest before it loads any."""
 
 
 class Subscriber(Protocol):
@@ -187,7 +191,14 @@ class _Replica:
     async def _run_once(self) -> float | None:
         """Start a worker and stay until it is gone; return when it had loaded, if it had."""
         spec = self._spec
-        process, control = launch(Path(spec.bundle), python=spec.python, log=Path(spec.log), threads=spec.threads)
+        process, control, scratch = launch(
+            Path(spec.bundle),
+            python=spec.python,
+            log=Path(spec.log),
+            threads=spec.threads,
+            confinement=spec.confinement,
+            digest=spec.digest if spec.checks else None,
+        )
         self.pid = process.pid
         control.setblocking(False)
         gone = asyncio.get_running_loop().create_task(exited(process))
@@ -203,6 +214,7 @@ class _Replica:
             control.close()
             await gone
             self.pid = 0
+            await asyncio.to_thread(scratch.remove)
 
     async def _serve(self, control: socket.socket, gone: asyncio.Task[int]) -> float:
         self._failure, self._control = None, control

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import msgspec
 
 from cloche.errors import DeadlineExceeded, DoesNotLoad, InvalidOutput, ModelFailed, SchemaMismatch, WorkerCrashed
 from cloche.registry.bundle import Environment
+from cloche.runtimes.confinement import UNCONFINED, Confinement, Scratch, arguments
 from cloche.runtimes.worker import wire
 from cloche.runtimes.worker.logfile import tail, turn
 from cloche.values import CallContext, Prediction
@@ -42,11 +44,18 @@ _THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 
 
 def launch(
-    bundle: Path, *, python: str = sys.executable, log: Path | None = None, threads: int = 1
-) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """Start a worker process for a bundle, and return it with the control socket to it.
+    bundle: Path,
+    *,
+    python: str = sys.executable,
+    log: Path | None = None,
+    threads: int = 1,
+    confinement: Confinement = UNCONFINED,
+    digest: str | None = None,
+) -> tuple[subprocess.Popen[bytes], socket.socket, Scratch]:
+    """Start a worker process for a bundle; return it with the control socket to it, and its own temporary folder.
 
     The process leads a group of its own, so that Ctrl-C does not reach it, and gets none of this process's secrets.
+    Who started it removes the folder when it is gone.
 
     Args:
         bundle: the folder of the checked copy.
@@ -54,6 +63,8 @@ def launch(
         log: the file that the worker's output is added to, and kept from growing for ever (see `worker.logfile`);
             without one it is dropped.
         threads: how many the numeric libraries may use.
+        confinement: what the worker may do; to the log's folder and its temporary one it may always write.
+        digest: that of the manifest, where the worker is to hash every file again before it loads any.
 
     Raises:
         OSError: the interpreter or the log can't be opened.
@@ -66,9 +77,13 @@ def launch(
             turn(log)
             output = stack.enter_context(log.open("ab"))
             command += ["--log", str(log.absolute())]
+        if digest is not None:
+            command += ["--digest", digest]
         ours, theirs = socket.socketpair()
         stack.enter_context(theirs)
-        command += ["--control-fd", str(theirs.fileno())]
+        scratch = Scratch()
+        command += ["--control-fd", str(theirs.fileno()), "--scratch", str(scratch.path)]
+        command += arguments(confinement, [scratch.path, *([log.absolute().parent] if log else [])])
         try:
             process = subprocess.Popen(
                 command,
@@ -77,13 +92,14 @@ def launch(
                 stdout=output,
                 stderr=output,
                 cwd=bundle,
-                env=worker_environ(os.environ, threads),
+                env=worker_environ(os.environ, threads) | scratch.variables(),
                 process_group=0,
             )
         except BaseException:
             ours.close()
+            scratch.remove()
             raise
-    return process, ours
+    return process, ours, scratch
 
 
 def worker_environ(environ: Mapping[str, str], threads: int) -> dict[str, str]:
@@ -122,14 +138,14 @@ def read_reply(reply: dict[str, Any], body: bytes, inference: str, names: tuple[
         names: model and version, for messages.
 
     Raises:
-        SchemaMismatch: a value fits the schema, and not the column that it is for: a date too early for its dtype.
+        SchemaMismatch: a value fits the schema, and not the column or class that it is for: a date too early for it.
         ModelFailed, InvalidOutput: it could not; with `private` for the author.
     """
     if reply["ok"]:
         refusals = {int(row): msgspec.Raw(msgspec.json.encode(said)) for row, said in reply["refusals"].items()}
         return Prediction(outputs=body, refusals=refusals, printed=reply["printed"])
     if reply["error"] == "invalid_input":
-        fault = {"pointer": "", "code": "out_of_range", "message": reply["reason"]}
+        fault = {"pointer": reply.get("pointer", ""), "code": "out_of_range", "message": reply["reason"]}
         raise SchemaMismatch(model=names[0], version=names[1], faults=[fault])
     private = {name: reply.get(name) for name in ("traceback", "printed", "row", "reason")}
     if reply["error"] == "invalid_output":
@@ -140,8 +156,10 @@ def read_reply(reply: dict[str, Any], body: bytes, inference: str, names: tuple[
 class WorkerProcess:
     """One worker and a blocking client of it. Used in a `with` statement, it is stopped at the end."""
 
-    def __init__(self, process: subprocess.Popen[bytes], control: socket.socket, bundle: Path, log: _Log) -> None:
-        self._process = process
+    def __init__(
+        self, launched: tuple[subprocess.Popen[bytes], socket.socket, Scratch], bundle: Path, log: _Log
+    ) -> None:
+        self._process, control, self._scratch = launched
         self._control = wire.Channel(control)
         self._log = log
         self._names = msgspec.json.decode((bundle / "manifest.json").read_bytes(), type=_Names)
@@ -150,7 +168,13 @@ class WorkerProcess:
 
     @classmethod
     def start(
-        cls, bundle: Path, *, python: str = sys.executable, log: Path | None = None, threads: int = 1
+        cls,
+        bundle: Path,
+        *,
+        python: str = sys.executable,
+        log: Path | None = None,
+        threads: int = 1,
+        confinement: Confinement = UNCONFINED,
     ) -> WorkerProcess:
         """Start a worker; see `launch` for the arguments. Without a log, its output is kept until it is stopped.
 
@@ -159,11 +183,11 @@ class WorkerProcess:
         """
         kept = _Log(log)
         try:
-            process, control = launch(bundle, python=python, log=kept.path, threads=threads)
+            launched = launch(bundle, python=python, log=kept.path, threads=threads, confinement=confinement)
         except OSError as error:
             kept.discard()
             raise DoesNotLoad(traceback=f"{python} can't be started: {error.strerror}") from None
-        return cls(process, control, bundle, kept)
+        return cls(launched, bundle, kept)
 
     @property
     def pid(self) -> int:
@@ -285,6 +309,7 @@ class WorkerProcess:
             self._calls.close()
         self._control.close()
         self._log.discard()
+        self._scratch.remove()
 
     def _ended(self) -> str:
         """Return how the process ended, as the beginning of a sentence."""
@@ -318,9 +343,7 @@ class _Log:
     def __init__(self, path: Path | None) -> None:
         self._temporary = path is None
         if path is None:
-            descriptor, name = tempfile.mkstemp(prefix="cloche-worker-", suffix=".log")
-            os.close(descriptor)
-            path = Path(name)
+            path = Path(tempfile.mkdtemp(prefix="cloche-log-")) / "worker.log"
         self.path = path
 
     def size(self) -> int:
@@ -332,4 +355,4 @@ class _Log:
 
     def discard(self) -> None:
         if self._temporary:
-            self.path.unlink(missing_ok=True)
+            shutil.rmtree(self.path.parent, ignore_errors=True)

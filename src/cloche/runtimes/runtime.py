@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from cloche.values import Ask, Prediction
 
-State = Literal["starting", "ready", "failed", "closed"]
+State = Literal["starting", "ready", "failed", "closed", "asleep"]
 
 
 class Runtime(Protocol):

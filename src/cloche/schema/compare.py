@@ -38,6 +38,34 @@ def compare(old: Schema, new: Schema) -> Compatibility:
     return Compatibility(verdict, [] if verdict == "yes" else list(_differences(old, new, "")))
 
 
+def additions(old: Schema, new: Schema) -> list[str]:
+    """Return what `new` takes and `old` did not, in words, as far as their fields tell."""
+    return list(_additions(old, new, ""))
+
+
+def _additions(old: Schema, new: Schema, place: str) -> Iterator[str]:
+    before, after = _fields(old), _fields(new)
+    no_longer = set(old.get("required", [])) - set(new.get("required", []))
+    for name, field in after.items():
+        here = f"{place}/{name}"
+        if name not in before:
+            yield f"{here} is new: {_types(field)}"
+            continue
+        if name in no_longer:
+            yield f"{here} may be left out now"
+        yield from _widened(before[name], field, here)
+
+
+def _widened(old: Schema, new: Schema, place: str) -> Iterator[str]:
+    gained = set(types_of(new)) - set(types_of(old)) - ({"integer"} if "number" in types_of(old) else set())
+    if gained and types_of(old):
+        yield f"{place} may be {' or '.join(sorted(gained))}, too"
+    if _items(old) is not None and _items(new) is not None:
+        yield from _widened(_items(old) or {}, _items(new) or {}, f"{place}/*")
+    else:
+        yield from _additions(old, new, place)
+
+
 def _canonical(schema: Schema) -> jsonschema_rs.CanonicalSchema:
     return jsonschema_rs.canonicalize(
         schema, validate_formats=True, pattern_options=jsonschema_rs.RegexOptions(), offline=True

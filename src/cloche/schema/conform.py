@@ -28,7 +28,7 @@ def conform(schema: object, value: Any, alone: bool = True) -> Any:
     if isinstance(value, dict):
         return _object(schema, value, alone)
     if isinstance(value, list):
-        return [conform(schema.get("items"), item, alone) for item in value]
+        return _list(schema, value, alone)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _number(schema, value)
     return value
@@ -41,6 +41,14 @@ def _object(schema: Schema, value: dict[str, Any], alone: bool) -> dict[str, Any
         return known
     further = schema.get("additionalProperties")
     return known | {name: conform(further, inner, alone) for name, inner in value.items() if name not in properties}
+
+
+def _list(schema: Schema, value: list[Any], alone: bool) -> list[Any]:
+    first = schema.get("prefixItems", [])
+    return [
+        conform(first[place] if place < len(first) else schema.get("items"), item, alone)
+        for place, item in enumerate(value)
+    ]
 
 
 def _number(schema: Schema, value: int | float) -> int | float:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from cloche.schema.dialect import Schema, pointed_at, types_of, validator_of
-from cloche.schema.rows import DECIMAL
+from cloche.schema.rows import BASE64, DECIMAL, TIME_OF_DAY
 
 _DEEPEST = 6
 """Below, only what is required: a schema may contain itself."""
@@ -23,7 +23,7 @@ _FORMATS = {
     "uri": "https://example.com/",
     "uuid": "01890a5d-ac96-774b-bcce-b302099a8057",
 }
-_PATTERNS = {DECIMAL: "12.50"}
+_PATTERNS = {DECIMAL: "12.50", BASE64: "AAEC", TIME_OF_DAY: "09:30:00"}
 
 
 def example_of(schema: Schema) -> dict[str, Any] | None:
@@ -63,6 +63,8 @@ class _Maker:
     def _typed(self, schema: Schema, kind: str, depth: int) -> Any:
         if kind == "object" or "properties" in schema:
             return self._object(schema, depth)
+        if kind == "array" and "prefixItems" in schema:
+            return [self.value(item, depth + 1) for item in schema["prefixItems"]]
         if kind == "array":
             wanted = min(max(1, schema.get("minItems", 1)), schema.get("maxItems", math.inf))
             return [self.value(schema.get("items", {}), depth + 1) for _ in range(wanted)]

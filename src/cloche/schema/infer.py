@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, Self
 
 from cloche.errors import InvalidExamples
 from cloche.schema.dialect import DRAFT, Schema, UnknownFields, types_of, unescape
 from cloche.schema.meant import ItemList
-from cloche.schema.rows import DECIMAL
+from cloche.schema.rows import BASE64, DECIMAL, TIME_OF_DAY
 
-_KINDS: dict[str, Schema] = {
+KINDS: dict[str, Schema] = {
     "number": {"type": "number"},
     "integer": {"type": "integer"},
     "boolean": {"type": "boolean"},
@@ -20,9 +20,14 @@ _KINDS: dict[str, Schema] = {
     "datetime": {"type": "string", "format": "date-time"},
     "date": {"type": "string", "format": "date"},
     "decimal": {"type": ["string", "number"], "pattern": DECIMAL},
-    "bytes": {"type": "string", "contentEncoding": "base64"},
+    "bytes": {"type": "string", "contentEncoding": "base64", "pattern": BASE64},
+    "time": {"type": "string", "pattern": TIME_OF_DAY},
+    "uuid": {"type": "string", "format": "uuid"},
     "any": {},
 }
+"""What JSON says of a value, by what it is."""
+
+_WRITTEN_AS = {"timestamp": "datetime", "list": "any", "tuple": "any", "array": "any"}
 _INTEGER_DTYPE = re.compile(r"(u?)int(8|16|32|64)\b", re.IGNORECASE)
 _SCALARS = {bool: "boolean", int: "integer", float: "number", str: "string", type(None): "null"}
 
@@ -48,6 +53,25 @@ class Column(Protocol):
     @property
     def nullable(self) -> bool:
         """Whether a value may be missing."""
+        ...
+
+
+class Field(Protocol):
+    """A field of rows that are dicts, as `cloche.registry.bundle.Field` describes it."""
+
+    @property
+    def kind(self) -> str:
+        """What its values are."""
+        ...
+
+    @property
+    def fields(self) -> Mapping[str, Self] | None:
+        """Of an object."""
+        ...
+
+    @property
+    def items(self) -> Self | None:
+        """Of a list."""
         ...
 
 
@@ -77,8 +101,18 @@ def infer_ranking(
     return {"$schema": DRAFT, **call}
 
 
-def infer_rows(rows: Sequence[dict[str, Any]], *, unknown_fields: UnknownFields = "refuse") -> Schema:
+def infer_rows(
+    rows: Sequence[dict[str, Any]],
+    fields: Mapping[str, Field] | None = None,
+    *,
+    unknown_fields: UnknownFields = "refuse",
+) -> Schema:
     """Return a schema that all `rows` fit: types merged, no limits; what was null or absent once may be so again.
+
+    Args:
+        rows: in their JSON form.
+        fields: what is more than its JSON form: a date is a string of a certain format.
+        unknown_fields: whether further fields are refused.
 
     Raises:
         InvalidExamples: there are none, one is no dict, or one holds what JSON has no word for.
@@ -88,12 +122,12 @@ def infer_rows(rows: Sequence[dict[str, Any]], *, unknown_fields: UnknownFields 
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
             raise InvalidExamples(reason=f"example {index} is a {type(row).__name__}, not a dict")
-    return {"$schema": DRAFT, **_merged(rows, "", unknown_fields)}
+    return {"$schema": DRAFT, **_Merging(unknown_fields).objects(rows, fields or {}, "")}
 
 
 def infer_output(outputs: Sequence[Any]) -> Schema:
     """Return what some answers are like, in words that the next one may go beyond: nothing is required or excluded."""
-    return _loosened(_merged(outputs, "", "ignore"))
+    return _loosened(_Merging("ignore").values(outputs, None, ""))
 
 
 def _loosened(schema: Schema) -> Schema:
@@ -126,7 +160,7 @@ def _object(properties: Schema, required: list[str], unknown_fields: UnknownFiel
 
 
 def _column(column: Column) -> Schema:
-    schema = dict(_KINDS[column.kind])
+    schema = dict(KINDS[column.kind])
     if column.kind == "integer" and (match := _INTEGER_DTYPE.match(column.dtype)):
         bits = int(match[2])
         schema["minimum"], schema["maximum"] = (
@@ -139,33 +173,42 @@ def _or_null(schema: Schema) -> Schema:
     return {**schema, "type": [*types_of(schema), "null"]} if "type" in schema else schema
 
 
-def _merged(values: Sequence[Any], pointer: str, unknown_fields: UnknownFields) -> Schema:
-    """Return the schema of all values that were seen at one place."""
-    types = sorted({_type_of(value, pointer) for value in values})
-    if "number" in types and "integer" in types:
-        types.remove("integer")
-    if types in ([], ["null"]):
-        return {}
-    schema: Schema = {}
-    if "object" in types:
-        schema |= _merged_objects([value for value in values if isinstance(value, dict)], pointer, unknown_fields)
-    if "array" in types:
-        items = [item for value in values if isinstance(value, (list, tuple)) for item in value]
-        schema["items"] = _merged(items, f"{pointer}/*", unknown_fields)
-    return {"type": types[0] if len(types) == 1 else types, **{k: v for k, v in schema.items() if k != "type"}}
+class _Merging:
+    """Makes one schema of all values that were seen at one place."""
 
+    def __init__(self, unknown_fields: UnknownFields) -> None:
+        self._unknown_fields = unknown_fields
 
-def _merged_objects(objects: Sequence[dict[str, Any]], pointer: str, unknown_fields: UnknownFields) -> Schema:
-    names = list(dict.fromkeys(name for value in objects for name in value))
-    if not all(isinstance(name, str) for name in names):
-        raise InvalidExamples(reason=f"the keys at {pointer or 'the root'} are not all strings")
-    properties, required = {}, []
-    for name in names:
-        seen = [value.get(name) for value in objects]
-        properties[name] = _merged(seen, f"{pointer}/{name}", unknown_fields)
-        if not any(_is_missing(value) for value in seen):
-            required.append(name)
-    return _object(properties, required, unknown_fields)
+    def values(self, values: Sequence[Any], field: Field | None, pointer: str) -> Schema:
+        """Return the schema of some values, which stand for what `field` says."""
+        kind = KINDS.get(_WRITTEN_AS.get(field.kind, field.kind)) if field else None
+        if kind:
+            return _or_null(kind) if any(value is None for value in values) else dict(kind)
+        types = sorted({_type_of(value, pointer) for value in values})
+        if "number" in types and "integer" in types:
+            types.remove("integer")
+        if types in ([], ["null"]):
+            return {}
+        schema: Schema = {}
+        if "object" in types:
+            objects = [value for value in values if isinstance(value, dict)]
+            schema |= self.objects(objects, (field and field.fields) or {}, pointer)
+        if "array" in types:
+            items = [item for value in values if isinstance(value, (list, tuple)) for item in value]
+            schema["items"] = self.values(items, field and field.items, f"{pointer}/*")
+        return {"type": types[0] if len(types) == 1 else types, **{k: v for k, v in schema.items() if k != "type"}}
+
+    def objects(self, objects: Sequence[dict[str, Any]], fields: Mapping[str, Field], pointer: str) -> Schema:
+        names = list(dict.fromkeys(name for value in objects for name in value))
+        if not all(isinstance(name, str) for name in names):
+            raise InvalidExamples(reason=f"the keys at {pointer or 'the root'} are not all strings")
+        properties, required = {}, []
+        for name in names:
+            seen = [value.get(name) for value in objects]
+            properties[name] = self.values(seen, fields.get(name), f"{pointer}/{name}")
+            if not any(_is_missing(value) for value in seen):
+                required.append(name)
+        return _object(properties, required, self._unknown_fields)
 
 
 def _type_of(value: object, pointer: str) -> str:

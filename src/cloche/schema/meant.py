@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from cloche.errors import InvalidSchema
@@ -42,8 +43,9 @@ class ItemList(Protocol):
 def meant(schema: Schema, unknown_fields: UnknownFields = "refuse", each: ItemList | None = None) -> Schema:
     """Return the schema that calls are held to.
 
-    Local references are written out, "this or null" becomes a nullable type, an object that is silent about further
-    fields refuses them where `unknown_fields` says so, and a ranking's list is required and has its limit.
+    Local references are written out, a choice of plain types becomes one schema with all of them, an object that is
+    silent about further fields refuses them where `unknown_fields` says so, and a ranking's list is required and has
+    its limit.
 
     Raises:
         InvalidSchema: there is no list at `each.path`, or its items may lack what a ranking needs.
@@ -75,7 +77,7 @@ class _Rewriting:
         if not isinstance(node, dict):
             return node
         node, within = self._written_out(node, within)
-        node = _nullable(node)
+        node = one_of_types(node)
         if APPLICATORS & node.keys():  # they may speak of the same fields, so these can't be closed one by one
             return node
         result = dict(node)
@@ -101,30 +103,71 @@ class _Rewriting:
         return self._merged_choice(node, within)
 
     def _merged_choice(self, node: Schema, within: tuple[str, ...]) -> tuple[Schema, tuple[str, ...]]:
-        """Write out a reference inside "this or null" too, so that the two can become one type."""
-        branches = node.get("anyOf")
-        if node.keys() - ANNOTATIONS != {"anyOf"} or not isinstance(branches, list) or len(branches) != 2:
+        """Write out references among the branches of a choice too, so that they can become one type."""
+        if node.keys() - ANNOTATIONS != {"anyOf"} or not isinstance(node["anyOf"], list):
             return node, within
-        other = [branch for branch in branches if branch != {"type": "null"}]
-        if len(other) != 1 or not isinstance(other[0], dict) or "$ref" not in other[0]:
-            return node, within
-        target, within = self._written_out(other[0], within)
-        return {**node, "anyOf": [target, {"type": "null"}]}, within
+        around, branches = within, []
+        for branch in node["anyOf"]:
+            written = branch
+            if isinstance(branch, dict) and "$ref" in branch:
+                written, inside = self._written_out(branch, around)
+                within = (*within, *inside[len(around) :])
+            branches.append(written)
+        return {**node, "anyOf": branches}, within
 
 
-def _nullable(node: Schema) -> Schema:
-    """Return `anyOf` of a plain type and null as one schema with both types: the same, and readable in one pass."""
-    branches = node.get("anyOf")
-    if node.keys() - ANNOTATIONS != {"anyOf"} or not isinstance(branches, list) or len(branches) != 2:
+_NUMERIC = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
+_KEYWORDS: dict[str, frozenset[str]] = {
+    "null": frozenset(),
+    "boolean": frozenset(),
+    "integer": _NUMERIC,
+    "number": _NUMERIC,
+    "string": frozenset({"minLength", "maxLength", "pattern", "format"}),
+    "array": frozenset({"items", "prefixItems", "minItems", "maxItems", "uniqueItems"}),
+    "object": frozenset({"properties", "required", "additionalProperties", "minProperties", "maxProperties"}),
+}
+"""What speaks of values of one type alone, so that it means the same where other types are allowed beside."""
+
+
+def one_of_types(node: Schema) -> Schema:
+    """Return `anyOf` of plain types as one schema with all of them: the same, and readable in one pass."""
+    if node.keys() - ANNOTATIONS != {"anyOf"} or not isinstance(node["anyOf"], list):
         return node
-    plain = [branch for branch in branches if branch != {"type": "null"}]
-    if len(plain) != 1 or not isinstance(plain[0], dict):
+    branches = [branch for branch in node["anyOf"] if branch != {"type": "null"}]
+    nulls = len(node["anyOf"]) - len(branches)
+    if not all(isinstance(branch, dict) and not {"const", *APPLICATORS} & branch.keys() for branch in branches):
         return node
-    inner = plain[0]
-    if "type" not in inner or {"const", *APPLICATORS} & inner.keys():
+    if not branches or (len(branches) > 1 and not _are_apart(branches)):
         return node
     outer = {key: value for key, value in node.items() if key != "anyOf"}
-    merged = {**inner, **outer, "type": list(dict.fromkeys([*types_of(inner), "null"]))}
-    if "enum" in inner and None not in inner["enum"]:
-        merged["enum"] = [*inner["enum"], None]
+    if len(branches) > 1:
+        branches = [{key: value for key, value in branch.items() if key not in ANNOTATIONS} for branch in branches]
+    merged: Schema = {}
+    for branch in branches:
+        merged |= branch
+    types = [name for branch in branches for name in types_of(branch)]
+    return _with_null({**merged, **outer}, types, bool(nulls)) or node
+
+
+def _with_null(merged: Schema, types: list[str], nulls: bool) -> Schema | None:
+    """Return the schema with these types, and null where it may be; None where it has no types to add null to."""
+    if not types and "enum" not in merged:
+        return None
+    if types:
+        merged["type"] = list(dict.fromkeys([*types, *(["null"] if nulls else [])]))
+    if nulls and None not in merged.get("enum", [None]):
+        merged["enum"] = [*merged["enum"], None]
     return merged
+
+
+def _are_apart(branches: Sequence[Schema]) -> bool:
+    """Tell whether no value is of two branches' types, and each branch speaks of its own types alone."""
+    seen: set[str] = set()
+    for branch in branches:
+        types = types_of(branch)
+        own = {"type", *ANNOTATIONS}.union(*(_KEYWORDS.get(name, frozenset()) for name in types))
+        families = {"number" if name == "integer" else name for name in types}
+        if not types or families & seen or not branch.keys() <= own:
+            return False
+        seen |= families
+    return True

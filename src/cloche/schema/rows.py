@@ -21,14 +21,21 @@ Type: TypeAlias = Any
 
 _DATE = "[0-9]{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
 _TIME = "[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:[.][0-9]+)?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-_FORMATS = {"date": rf"^{_DATE}\Z", "date-time": rf"^{_DATE}{_TIME}\Z"}
+_UUID = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+_FORMATS = {"date": rf"^{_DATE}\Z", "date-time": rf"^{_DATE}{_TIME}\Z", "uuid": rf"^{_UUID}\Z"}
 """Less than the formats allow: the 29th of February and leap seconds are left to the schema."""
 
 DECIMAL = "^-?[0-9]+([.][0-9]+)?$"
 """A decimal number as text, in the dialect of JSON Schema."""
 
-_PATTERNS = {DECIMAL: DECIMAL[:-1] + r"\Z"}
-"""The one pattern known to mean the same here; Python's `$` also matches before a newline, and `\\d` is wider."""
+BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+"""Bytes as text."""
+
+TIME_OF_DAY = "^(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,6})?$"
+"""A time of day as text, without a zone."""
+
+_PATTERNS = {pattern: pattern[:-1] + r"\Z" for pattern in (DECIMAL, BASE64, TIME_OF_DAY)}
+"""The patterns known to mean the same here; Python's `$` also matches before a newline, and `\\d` is wider."""
 
 _KEYWORDS: dict[str, frozenset[str]] = {
     "null": frozenset(),

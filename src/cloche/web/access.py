@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
-import hmac
+import hashlib
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Final
 from urllib.parse import urlsplit
 
+import msgspec
+
 from cloche.errors import Forbidden, Unauthorized, UnknownHost
+from cloche.settings import Permission, Settings
+from cloche.values import CLAIM
 from cloche.web import docs
 
 OPEN = frozenset({"/", "/live", "/ready", *(f"/docs/{name}" for name in docs.ASSETS)})
 """Addresses that answer without a token: what a load balancer asks, and files that say nothing of the models."""
 
 _REMEMBERED = 256
+_EVERYTHING: Final[frozenset[Permission]] = frozenset(("predict", "history", "manage"))
+_NO_CLAIMS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class Caller(msgspec.Struct, frozen=True, eq=False):
+    """Whose token was used, and what that says."""
+
+    name: str
+    may: frozenset[Permission] = _EVERYTHING
+    claims: Mapping[str, str] = _NO_CLAIMS
+    """`claim:market` -> its value, as a `Request` has its attributes."""
+
+    def check(self, permission: Permission) -> None:
+        """Check that it may do this.
+
+        Raises:
+            Forbidden: it may not.
+        """
+        if permission not in self.may:
+            raise Forbidden(reason=f"the token {self.name} is not one that may {permission}")
+
+
+ANYBODY = Caller("anonymous")
+"""Who calls where no token is needed."""
 
 
 class Access:
     """Lets a request in, or says why not."""
 
-    def __init__(self, token: str | None, allowed_hosts: Iterable[str] = ()) -> None:
-        self._bearer = f"Bearer {token}".encode() if token else None
-        self._allowed = frozenset(host.lower() for host in allowed_hosts)
+    def __init__(self, settings: Settings) -> None:
+        self._allowed = frozenset(host.lower() for host in settings.server.allowed_hosts)
         self._known: set[bytes] = set()
+        self._callers = dict(_callers(settings))
 
-    def check(self, headers: Mapping[bytes, bytes], *, needs_token: bool = True) -> str:
-        """Return the name of the token that was used.
+    def check(self, headers: Mapping[bytes, bytes], *, needs_token: bool = True) -> Caller:
+        """Return who calls.
 
         Raises:
             UnknownHost, Forbidden, Unauthorized: it may not come in.
@@ -36,7 +66,7 @@ class Access:
         origin = headers.get(b"origin")
         if origin is not None:
             self._check_origin(origin, host)
-        return self._caller(headers.get(b"authorization")) if needs_token else "anonymous"
+        return self._caller(headers.get(b"authorization")) if needs_token else ANYBODY
 
     def _check_host(self, host: bytes) -> None:
         """Refuse names that a page elsewhere may have pointed at this address (DNS rebinding).
@@ -58,17 +88,18 @@ class Access:
         if origin.partition(b"://")[2] != host:
             raise Forbidden(reason="pages of other sites may not call this server")
 
-    def _caller(self, authorization: bytes | None) -> str:
-        """Return the name of the token that was used.
+    def _caller(self, authorization: bytes | None) -> Caller:
+        """Return whose token was used.
 
         Raises:
-            Unauthorized: one is needed, and this is not it.
+            Unauthorized: one is needed, and this is none.
         """
-        if self._bearer is None:
-            return "anonymous"
-        if authorization is None or not hmac.compare_digest(authorization, self._bearer):
+        if not self._callers:
+            return ANYBODY
+        found = None if authorization is None else self._callers.get(_fingerprint(authorization))
+        if found is None:
             raise Unauthorized
-        return "token"
+        return found
 
     def _is_ours(self, host: str) -> bool:
         try:
@@ -76,6 +107,19 @@ class Access:
         except ValueError:
             return False
         return "*" in self._allowed or name == "localhost" or name in self._allowed or _is_address(name)
+
+
+def _callers(settings: Settings) -> Iterator[tuple[bytes, Caller]]:
+    """Yield who has which token: its fingerprint, since a look-up of the token itself would tell by its time."""
+    if settings.token:
+        yield _fingerprint(f"Bearer {settings.token}".encode()), Caller("token")
+    for name, token in settings.tokens.items():
+        claims = {f"{CLAIM}{claim}": value for claim, value in token.claims.items()}
+        yield _fingerprint(f"Bearer {token.secret}".encode()), Caller(name, frozenset(token.may), claims)
+
+
+def _fingerprint(authorization: bytes) -> bytes:
+    return hashlib.sha256(authorization).digest()
 
 
 def _is_address(name: str) -> bool:

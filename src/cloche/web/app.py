@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -52,11 +53,14 @@ class Pages:
             return
         path = scope["path"]
         try:
-            self._access.check(read_headers(scope["headers"]), needs_token=path not in OPEN)
+            caller = self._access.check(read_headers(scope["headers"]), needs_token=path not in OPEN)
+            if scope["method"] not in ("GET", "HEAD"):
+                caller.check("manage")
         except ClocheError as error:
             locked = path == "/docs" and isinstance(error, Unauthorized)
             await (_locked() if locked else problem_response(error))(scope, receive, send)
             return
+        scope["caller"] = caller.name
         await self._starlette(scope, receive, send)
 
 
@@ -78,9 +82,9 @@ class App(Pages):
 
 def gateway_app(gateway: Gateway, health: Health, collector: Collector, settings: Settings) -> App:
     """Return the application of a gateway."""
-    access = Access(settings.token, settings.server.allowed_hosts)
+    access = Access(settings)
     door = PredictDoor(gateway, access, settings.limits.max_body_bytes)
-    routes = _gateway_routes(gateway, health, collector, secured=settings.token is not None)
+    routes = _gateway_routes(gateway, health, collector, secured=settings.secured)
     return App(door, routes, access)
 
 
@@ -123,37 +127,44 @@ class _Pages:
 
     async def models(self, request: HttpRequest) -> Response:
         base = _base(request)
-        models = self._gateway.loaded.models.values()
+        models = await self._models()
         return json_response({"models": [describe.model(model, base, self._secured) for model in models]})
 
     async def model(self, request: HttpRequest) -> Response:
-        return json_response(describe.model(self._model(request), _base(request), self._secured))
+        return json_response(describe.model(await self._model(request), _base(request), self._secured))
 
     async def version(self, request: HttpRequest) -> Response:
-        model = self._model(request)
+        model = await self._model(request)
         loaded = self._version(model, request.path_params["version"])
         return json_response(describe.version(model, loaded, _base(request), self._secured))
 
     async def openapi(self, request: HttpRequest) -> Response:
         del request
         described = [
-            describe.for_openapi(model, loaded)
-            for model in self._gateway.loaded.models.values()
-            for loaded in model.versions.values()
+            describe.for_openapi(model, loaded) for model in await self._models() for loaded in model.versions.values()
         ]
         return json_response(openapi.document(described, cloche.__version__, secured=self._secured))
 
     async def docs(self, request: HttpRequest) -> Response:
         base = _base(request)
-        models = [describe.model(model, base, self._secured) for model in self._gateway.loaded.models.values()]
+        models = [describe.model(model, base, self._secured) for model in await self._models()]
         return Response(docs.page(models, self._secured), headers=docs.HEADERS, media_type="text/html")
 
-    def _model(self, request: HttpRequest) -> LoadedModel:
+    async def _models(self) -> list[LoadedModel]:
+        """Return all that are live, those that are asleep last; without what can't be read now."""
+        loaded = self._gateway.loaded
+        looks = [asleep.look() for _, asleep in sorted(loaded.asleep.items())]
+        found = await asyncio.gather(*looks, return_exceptions=True)
+        return [*loaded.models.values(), *(model for model in found if isinstance(model, LoadedModel))]
+
+    async def _model(self, request: HttpRequest) -> LoadedModel:
         name = request.path_params["model"]
-        found = self._gateway.loaded.models.get(name)
-        if found is None:
+        loaded = self._gateway.loaded
+        if name in loaded.models:
+            return loaded.models[name]
+        if name not in loaded.asleep:
             raise UnknownModel(model=repr(name[:64]))
-        return found
+        return await loaded.asleep[name].look()
 
     def _version(self, model: LoadedModel, version: str) -> LoadedVersion:
         if version not in model.versions:

@@ -44,7 +44,7 @@ def keeper_app(parts: KeeperParts, settings: Settings) -> Pages:
         *RolloutPages(parts.registry, parts.log, settings).routes(),
         *shadow_routes(parts.shadows, parts.registry),
     ]
-    return Pages(routes, Access(settings.token, settings.server.allowed_hosts))
+    return Pages(routes, Access(settings))
 
 
 def _keeper_routes(shipper: Shipper, rollouts: Collector) -> list[BaseRoute]:

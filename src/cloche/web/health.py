@@ -51,8 +51,12 @@ class Health:
             waiting.append("a first model: publish one")
         elif self._follower.trouble:
             notices.append(f"new releases are not seen: {self._follower.trouble}")
+        if self._follower.from_copy:
+            notices.append(f"what is live is what this host saw last, release {self._follower.seen}")
         for model in self._follower.waiting:
-            (notices if model.answering else waiting).append(_said(model))
+            (notices if model.answering or model.woken else waiting).append(_said(model))
+        if self._follower.asleep:
+            notices.append(f"models that are asleep until they are called: {self._follower.asleep}")
         for name, version, state in self._follower.not_ready():
             notices.append(f"{name} {version}: its worker is {state}")
         log = self._spool.state
@@ -68,7 +72,6 @@ class Health:
 
 
 def _said(model: Waiting) -> str:
-    """Return what a model waits for. Why a version does not load is its author's business, and no caller's."""
-    state = "loading" if model.loading else f"{model.version} does not load, and the server's log says why"
+    """Return what a model waits for."""
     meanwhile = f"; release {model.answering} answers" if model.answering else ""
-    return f"{model.model} release {model.release}: {state}{meanwhile}"
+    return f"{model.model} release {model.release}: {model.state}{meanwhile}"

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from cloche.errors import BodyTooLarge, ClocheError, InvalidHeader, LogError
 from cloche.registry.catalog import Registry
+from cloche.registry.release import Reason
 from cloche.schema.syntax import parse
 
 Page = Callable[[HttpRequest], Awaitable[Response]]
@@ -31,6 +32,11 @@ def public(page: Page, registry: Registry) -> Page:
             raise type(error)(**error.details | {"where": "the registry"}) from None
 
     return answer
+
+
+def reason_of(request: HttpRequest, message: str, git_commit: str | None = None) -> Reason:
+    """Return who changes what is live with a request, and why."""
+    return Reason(request.scope["caller"], message, f"{request.method} {request.url.path}", git_commit=git_commit)
 
 
 def content_type(request: HttpRequest, *allowed: str) -> str:

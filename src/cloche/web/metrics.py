@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from cloche.gateway import Gateway
+from cloche.gateway.follow import Follower
 from cloche.gateway.tally import LATENCY_BOUNDS_S
 from cloche.log.spool import Spool
 
@@ -23,9 +24,10 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 class GatewayCollector(Collector):
     """A gateway's tally as metrics."""
 
-    def __init__(self, gateway: Gateway, spool: Spool) -> None:
+    def __init__(self, gateway: Gateway, spool: Spool, follower: Follower) -> None:
         self._gateway = gateway
         self._spool = spool
+        self._follower = follower
 
     def collect(self) -> Iterator[Family]:
         """Yield every metric with its labels."""
@@ -33,6 +35,7 @@ class GatewayCollector(Collector):
         yield self._latency()
         yield from self._shadows()
         yield from self._log()
+        yield from self._registry()
 
     def _calls(self) -> Iterator[Family]:
         tally = self._gateway.tally
@@ -80,6 +83,17 @@ class GatewayCollector(Collector):
         yield counter("cloche_log_kept_records", "Records kept as the mode promises.", state.appended)
         yield counter("cloche_log_lost_records", "Records lost in mode async.", state.lost)
         yield counter("cloche_log_dropped_records", "Records dropped on a full disk.", state.dropped)
+
+    def _registry(self) -> Iterator[Family]:
+        follower = self._follower
+        yield gauge("cloche_registry_healthy", "Whether new releases are seen.", float(follower.trouble is None))
+        yield gauge(
+            "cloche_registry_from_copy", "Whether what is live is what this host saw last.", float(follower.from_copy)
+        )
+        yield gauge("cloche_registry_release", "The newest release that is known here.", float(follower.seen))
+        yield gauge("cloche_models_loaded", "Models that are loaded.", float(len(self._gateway.loaded.models)))
+        yield gauge("cloche_models_asleep", "Models that wait for a call to be loaded.", float(follower.asleep))
+        yield counter("cloche_model_wakes", "Models that a call has woken.", follower.wakes)
 
 
 def counters(name: str, meaning: str, labels: Iterable[str], counts: Mapping[_Values, int]) -> Family:

@@ -18,10 +18,9 @@ from cloche.errors import (
     UnsupportedEncoding,
 )
 from cloche.gateway import Gateway, Pending, Reply
-from cloche.gateway.choose import NO_ATTRIBUTES
 from cloche.schema import peek
 from cloche.values import Request
-from cloche.web.access import Access
+from cloche.web.access import Access, Caller
 from cloche.web.problems import Header, problem, unforeseen
 
 logger = logging.getLogger(__name__)
@@ -57,8 +56,7 @@ class Admission(msgspec.Struct, frozen=True, eq=False):
     """What the head of a call says."""
 
     headers: Headers
-    caller: str
-    """The name of the token that was used."""
+    caller: Caller
     subject: str | None
     deadline_ms: int | None
 
@@ -132,6 +130,7 @@ class PredictDoor:
         caller = self._access.check(headers)
         if method != "POST":
             raise MethodNotAllowed(allow="POST")
+        caller.check("predict")
         if b"content-encoding" in headers:
             _check_encoding(headers[b"content-encoding"])
         subject = _subject(headers[b"cloche-subject"]) if b"cloche-subject" in headers else None
@@ -142,14 +141,18 @@ class PredictDoor:
         """Take one call as far as to its answer, whichever way it came in."""
         try:
             model, version = (address.model, address.version) if address.model else _named_in(body)
-            wanted = self._gateway.loaded.headers
-            attributes = _attributes(admission.headers, wanted) if wanted else NO_ATTRIBUTES
-            pending = await self._gateway.begin(
-                Request(model, body, version, admission.subject, admission.deadline_ms, admission.caller, attributes)
-            )
+            pending = await self._gateway.begin(self._request(admission, model, version, body))
         except Exception as error:  # noqa: BLE001  as above
             return failed(error)
         return Begun(pending, _encode(pending.answer))
+
+    def _request(self, admission: Admission, model: str, version: str | None, body: bytes) -> Request:
+        caller, wanted = admission.caller, self._gateway.loaded.headers
+        attributes = {**_attributes(admission.headers, wanted), **caller.claims} if wanted else caller.claims
+        return Request(
+            *(model, body, version, admission.subject, admission.deadline_ms, caller.name, attributes),
+            may_go_back="history" in caller.may,
+        )
 
     def finish(self, begun: Begun) -> Response:
         """Return the response of a call whose record is kept, or could not be."""

@@ -18,12 +18,11 @@ from cloche.registry.catalog import Registry
 from cloche.registry.goal import Goal, goal_of_tree, read_goal
 from cloche.registry.ledger import read_ledger
 from cloche.registry.plan import as_document
-from cloche.registry.release import Reason
 from cloche.registry.undo import undo
 from cloche.schema.syntax import parse
 from cloche.settings import Settings
 from cloche.web.app import json_response
-from cloche.web.manage import JSON, TOML, body_of, content_type, json_of, public
+from cloche.web.manage import JSON, TOML, body_of, content_type, json_of, public, reason_of
 
 _MOST_LISTED = 100
 _NUMBER = re.compile("[0-9]{1,12}")
@@ -45,7 +44,6 @@ class ReleasePages:
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
         self._limits = settings.limits
-        self._author = "token" if settings.token else "anonymous"
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes."""
@@ -80,7 +78,7 @@ class ReleasePages:
         terms = Terms(self._limits, resume, accept_incompatible=_flag(given, "accept_incompatible"))
         if _flag(given, "plan"):
             return json_response(as_document(await plan(self._registry, goal, terms)))
-        reason = Reason(self._author, given.get("message", ""), "POST /apply", git_commit=given.get("commit"))
+        reason = reason_of(request, given.get("message", ""), given.get("commit"))
         done = await apply(self._registry, goal, reason, terms)
         return json_response({**as_document(done.plan), "release": done.release and done.release.number})
 
@@ -90,9 +88,8 @@ class ReleasePages:
             back = msgspec.convert(await json_of(request, self._limits.max_body_bytes), type=_Back)
         except msgspec.ValidationError as error:
             raise InvalidGoal(where="the body", key="the undo", reason=str(error)) from None
-        model = request.path_params["model"]
-        reason = Reason(self._author, back.message, f"POST /models/{model}/undo")
-        return json_response(await undo(self._registry, model, reason, back.to))
+        reason = reason_of(request, back.message)
+        return json_response(await undo(self._registry, request.path_params["model"], reason, back.to))
 
     async def _goal(self, request: HttpRequest) -> Goal:
         kind = content_type(request, TOML, JSON)

@@ -21,11 +21,10 @@ from cloche.registry.by_hand import Beginning, Verb, start_rollout, turn_rollout
 from cloche.registry.catalog import Registry
 from cloche.registry.held import under_way
 from cloche.registry.keys import Duration, KeyFault, dotted, typed
-from cloche.registry.release import Reason
 from cloche.registry.traffic import RolloutState
 from cloche.settings import Settings
 from cloche.web.app import json_response
-from cloche.web.manage import json_of, public
+from cloche.web.manage import json_of, public, reason_of
 from cloche.web.metrics import Family
 
 _T = TypeVar("_T")
@@ -74,7 +73,6 @@ class RolloutPages:
         self._registry = registry
         self._log = log
         self._limits = settings.limits
-        self._author = "token" if settings.token else "anonymous"
         self._watches: dict[str, Watch] = {}
 
     def routes(self) -> list[BaseRoute]:
@@ -101,15 +99,13 @@ class RolloutPages:
         """Begin a rollout, and answer the release."""
         model = request.path_params["model"]
         sent = await self._sent(request, _Start)
-        reason = Reason(self._author, sent.message, f"POST /models/{model}/rollout/start")
+        reason = reason_of(request, sent.message)
         return json_response(await start_rollout(self._registry, model, sent.beginning, reason, self._limits))
 
     def _turning(self, verb: Verb) -> Route:
         async def turn(request: HttpRequest) -> Response:
-            model = request.path_params["model"]
-            sent = await self._sent(request, _Turn)
-            reason = Reason(self._author, sent.message, f"POST /models/{model}/rollout/{verb}")
-            return json_response(await turn_rollout(self._registry, model, verb, reason))
+            reason = reason_of(request, (await self._sent(request, _Turn)).message)
+            return json_response(await turn_rollout(self._registry, request.path_params["model"], verb, reason))
 
         return Route(f"/models/{{model}}/rollout/{verb}", public(turn, self._registry), methods=["POST"])
 

@@ -1,5 +1,6 @@
 """A registry, and modules of authors."""
 
+import importlib
 import sys
 import textwrap
 import uuid
@@ -16,6 +17,28 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture
 def registry(tmp_path):
     return Registry(open_objects((tmp_path / "registry").as_uri()), tmp_path / "cache")
+
+
+@pytest.fixture
+def author(tmp_path, monkeypatch):
+    """Return a function that writes the author's files, imports some of them, and returns their folder."""
+    folder = tmp_path / "author"
+    monkeypatch.syspath_prepend(folder)
+    loaded = set(sys.modules)
+
+    def make(files, *modules):
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content if isinstance(content, bytes) else textwrap.dedent(content).encode())
+        importlib.invalidate_caches()
+        for module in modules:
+            __import__(module)
+        return folder
+
+    yield make
+    for name in set(sys.modules) - loaded:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(folder)):
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """What the training data says of examples that are dicts."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,16 +13,17 @@ from sklearn.preprocessing import OneHotEncoder
 
 from cloche.authoring.examples import read_examples
 from cloche.authoring.publish import prepare
+from cloche.authoring.traits import Traits
 from cloche.errors import InvalidExamples
 from cloche.registry.bundle import Each
 
-FUNCTION = {"flavor": "heuristic", "features": None}
+FUNCTION = Traits("function", "heuristic", ways=("rows", "row"))
 EACH = Each(path="/items", item_id="id")
 ROWS = [{"age": 3, "name": "a"}, {"age": 4, "name": "b"}]
 
 
 def schema_of(examples, training=None, **options):
-    return read_examples(draft(len, examples, training=training, **options), FUNCTION).schema
+    return read_examples(draft(len, examples, training=training, **options), FUNCTION, "rows").schema
 
 
 def types(schema):
@@ -38,6 +41,18 @@ def test_training_in_dicts_is_merged_with_the_examples():
     schema = schema_of(ROWS, training)
     assert types(schema) == {"age": ["null", "number"], "name": ["null", "string"], "city": ["null", "string"]}
     assert schema["required"] == []
+
+
+@dataclass
+class Person:
+    age: int
+    name: str | None
+
+
+def test_training_in_records_is_looked_at_to_its_end():
+    training = [Person(1, "a")] * 300 + [Person(2, None)]
+    assert schema_of(ROWS, training)["required"] == ["age"]
+    assert len(read_examples(draft(len, training), FUNCTION, "frame").calls) == 200
 
 
 def test_a_training_frame_says_what_its_columns_hold():

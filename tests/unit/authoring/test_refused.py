@@ -1,6 +1,8 @@
 """What can't be published says why, and what to do."""
 
 import sys
+from datetime import date
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -22,18 +24,25 @@ def test_a_model_whose_answer_depends_on_dtype_is_refused_with_row_and_column(mo
 
         class ByType(Model):
             def predict_one(self, row):
-                return 0.84 if type(row["departure"]).__name__ == "Timestamp" else 0.56
+                return 0.84 if type(row["color"]).__name__ == "Color" else 0.56
         """
     )
-    frame = pd.DataFrame({"departure": pd.to_datetime(["2013-01-01", "2013-01-02"]), "n": [1, 2]})
+    color = StrEnum("Color", ["RED", "BLUE"])
     with pytest.raises(GoldenMismatch) as caught:
-        prepare(draft(shop.ByType, frame))
+        prepare(draft(shop.ByType, [{"color": color.RED, "n": 1}, {"color": color.BLUE, "n": 2}]))
     report = str(caught.value)
     assert "2 of 2 examples differ" in report
     assert "row 0: your object answers 0.84, the worker 0.56" in report
-    assert "column 'departure': Timestamp('2013-01-01 00:00:00') (Timestamp) there" in report
-    assert "'2013-01-01T00:00:00Z' (str) here" in report
+    assert "column 'color': <Color.RED: 'red'> (Color) there, 'red' (str) here" in report
     assert "column 'n'" not in report
+
+
+def test_a_date_that_a_worker_makes_again_is_no_reason(module):
+    shop = module("import random\ndef guess(row): return random.random() + row['day'].year")
+    with pytest.raises(GoldenMismatch) as caught:
+        prepare(draft(shop.guess, [{"day": date(2026, 1, 1)}]))
+    assert "the model was given the same there and here:" in str(caught.value)
+    assert "column 'day': datetime.date(2026, 1, 1) (date) there, datetime.date(2026, 1, 1) (date)" in str(caught.value)
 
 
 def test_a_model_that_looks_at_its_neighbors_is_refused(module):
@@ -102,7 +111,6 @@ def test_what_fails_at_home_is_not_sent_to_a_worker():
         (LogisticRegression, "it is a class; publish the fitted object"),
         ({"a": 1}, "it has no method predict"),
         (PCA(1), "it has no method predict; publish it with method='transform'"),
-        (type("Booster", (), {"predict": lambda self, rows: rows})(), "wrap it in a cloche.Model"),
         ("nowhere.pkl", "there is no file nowhere.pkl"),
         (Path(__file__), "name it .onnx, or .pkl"),
         (b"not onnx", "ONNX Runtime can't open it"),
@@ -119,8 +127,8 @@ def test_what_is_no_model_is_refused_with_what_to_do(model, message):
         ([], "there are none"),
         (pd.DataFrame({"x": []}), "there are none"),
         ("rows", "they are a str; give a DataFrame"),
-        ([{"x": float("nan")}], "NaN"),
-        ([{"x": object()}], "a object, which JSON does not have, at /x"),
+        ([{"x": float("inf")}], "infinity"),
+        ([{"x": object()}], "/x holds a object, which a dict can't get back from JSON; give the row a class"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "same name"),
         (pd.DataFrame({1: [2]}), "column names must be strings"),
         (pd.Series([1, 2]), "they are a Series"),

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 import pytest
 
@@ -61,14 +60,27 @@ def test_what_a_living_publisher_uses_stays(temporary):
     assert list(temporary.iterdir()) == []
 
 
-def test_a_folder_that_is_being_made_stays_for_an_hour(temporary):
-    young, old = temporary / "cloche-trial-young", temporary / "cloche-trial-old"
-    young.mkdir()
-    old.mkdir()
-    os.utime(old, (time.time() - 4000, time.time() - 4000))
-    with scratch_folder():
-        assert young.exists()
-        assert not old.exists()
+MANY = """
+from cloche.authoring.scratch import scratch_folder
+for _ in range(100):
+    with scratch_folder() as folder:
+        (folder / "model.pkl").write_bytes(b"x")
+        assert (folder / "lock").exists()
+"""
+
+
+def test_publishers_that_begin_together_do_not_take_each_others_folders(temporary):
+    publishers = [subprocess.Popen([sys.executable, "-c", MANY], stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [publisher.communicate()[1] for publisher in publishers] == [""] * 4
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_folder_whose_publisher_died_before_it_had_a_lock_goes_too(temporary):
+    (temporary / "cloche-trial-empty").mkdir()
+    (temporary / "cloche-trial-unlocked").mkdir()
+    (temporary / "cloche-trial-unlocked" / "lock").touch()
+    with scratch_folder() as folder:
+        assert [path.name for path in temporary.iterdir()] == [folder.name]
 
 
 def test_what_is_no_folder_of_this_user_stays(temporary):

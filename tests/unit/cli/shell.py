@@ -103,6 +103,8 @@ class Served:
         self.folder = folder
         self.home = Home(folder / ".cloche")
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith("CLOCHE_")}
+        self.environ["CLOCHE_WORKERS_WRITABLE"] = str(folder)  # a model that is asked leaves a file there
+        self.environ["CLOCHE_WORKERS_ENVIRONMENTS"] = "host"  # manifests here name packages that no model uses
 
     def run(self, *arguments, stdin=None, status=0):
         done = subprocess.run(

@@ -143,3 +143,24 @@ def test_a_default_that_makes_no_sense_writes_nothing(run, models, options, stat
     assert result.exit_code == status
     assert said in result.stderr
     assert live(models).number == 2
+
+
+def test_show_a_version_with_a_call_to_paste_and_what_changed(run, home):
+    old = {"type": "object", "properties": {"age": {"type": "number"}, "car": {"type": "string"}}, "required": []}
+    new = {"type": "object", "properties": {"age": {"type": "number"}}, "required": ["age"]}
+    put_version(home, "price", "1.0.0", input_schema=old)
+    put_version(home, "price", "1.10.0", input_schema=new, takes="row", deadline_ms=200)
+    shown = run("models", "show", "price", "1.10.0").stdout
+    assert "size         19 bytes with its golden cases and examples" in shown
+    assert """curl http://127.0.0.1:8000/models/price/versions/1.10.0/predict -d '{"input": {"age": 1""" in shown
+    assert shown.endswith(
+        "since 1.0.0\n"
+        "    takes: rows -> row\n"
+        "    deadline_ms: none -> 200\n"
+        "    schema: it does not take all that 1.0.0 took\n"
+        "    schema: /car is no longer taken\n"
+        "    schema: /age is required now\n"
+    )
+    found = json.loads(run("models", "show", "price", "1.10.0", "--json").stdout)
+    assert (found["size"], found["changes"]["since"], found["curl"][:5]) == (19, "1.0.0", "curl ")
+    assert json.loads(run("models", "show", "price", "1.0.0", "--json").stdout)["changes"] is None

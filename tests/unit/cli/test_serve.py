@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -12,10 +13,21 @@ from pathlib import Path
 import pytest
 from shell import CLOCHE, make_served
 
+from cloche.cli.serve import live_lines
+from cloche.registry.release import Live, Routing
+
 
 @pytest.fixture
 def shell(tmp_path):
     return make_served(tmp_path)
+
+
+def test_of_many_models_some_are_named():
+    names = [f"m{number:02}" for number in range(25)]
+    live = Live(25, dict.fromkeys(names, Routing({"1.0.0": "x"}, "1.0.0")), dict.fromkeys(names, 1))
+    assert live_lines(live)[-2:] == ["live     m19 1.0.0  (release 1)", "live     … and 5 more"]
+    assert len(live_lines(live)) == 21
+    assert live_lines("It is away.") == ["live     It is away. Until then what this host saw last is served."]
 
 
 def read_until(process, text):
@@ -47,7 +59,7 @@ def test_without_a_model_it_says_what_to_type_and_a_first_one_is_served_at_once(
     assert "Stopping" in ending
     assert ending.endswith("Stopped.\n")
     assert len(shell.run("log", "query", "--json").stdout.splitlines()) == 1
-    assert "server     none" in shell.run("doctor").stdout
+    assert re.search("^server +none$", shell.run("doctor").stdout, re.M)
 
 
 def children_of(pid):

@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -12,56 +12,31 @@ from obstore.store import from_url
 from cloche.drivers import OBJECT_STORES, Driver, open_objects
 from cloche.drivers.objects import ObstoreObjects
 from cloche.errors import InvalidSetting, MissingExtra, StoreUnavailable
+from cloche.ports import ObjectStore
+from cloche.testing import ObjectStoreContract
 
 
-@pytest.fixture(params=["file", "memory"])
-def store(request, tmp_path):
-    url = (tmp_path / "a folder").as_uri() if request.param == "file" else "memory:///"
-    return open_objects(url)
+class TestFolder(ObjectStoreContract):
+    def open_store(self, folder: Path) -> ObjectStore:
+        return open_objects((folder / "a folder").as_uri())
+
+
+class TestMemory(ObjectStoreContract):
+    def open_store(self, folder: Path) -> ObjectStore:
+        return open_objects("memory:///")
+
+
+class TestS3(ObjectStoreContract):
+    @pytest.fixture(autouse=True)
+    def _bucket(self, bucket: str) -> None:
+        self.url = bucket
+
+    def open_store(self, folder: Path) -> ObjectStore:
+        return open_objects(self.url)
 
 
 async def keys(store, prefix, after=""):
     return [key async for key in store.list(prefix, after)]
-
-
-async def test_what_was_put_is_got(store):
-    assert await store.get("a/b/c.json") is None
-    assert await store.put_if_absent("a/b/c.json", b"\x00one")
-    assert await store.get("a/b/c.json") == b"\x00one"
-    assert await store.get("a/b") is None
-    assert await store.put_if_absent("empty", b"")
-    assert await store.get("empty") == b""
-
-
-async def test_a_taken_key_stays_as_it_is(store):
-    assert await store.put_if_absent("k", b"first")
-    assert not await store.put_if_absent("k", b"second")
-    assert await store.get("k") == b"first"
-
-
-async def test_of_many_at_once_exactly_one_wins(store):
-    values = [uuid.uuid4().bytes * 1000 for _ in range(20)]
-    won = await asyncio.gather(*(store.put_if_absent("race", value) for value in values))
-    assert won.count(True) == 1
-    assert await store.get("race") == values[won.index(True)]
-
-
-async def test_list_is_sorted_below_a_prefix_and_after_a_key(store):
-    for key in ("a/2", "a/10", "a/b/1", "ab/1", "b"):
-        await store.put_if_absent(key, b"x")
-    assert await keys(store, "a") == ["a/10", "a/2", "a/b/1"]
-    assert await keys(store, "a", after="a/10") == ["a/2", "a/b/1"]
-    assert await keys(store, "nothing") == []
-
-
-@pytest.mark.parametrize(
-    "key", ["", "/a", "a/", "a//b", "..", "a/../b", "./a", "a\x00b", "a\\b", "a#1", "a%2e", "a b", "a\n"]
-)
-async def test_a_key_that_could_mean_something_else_is_refused(store, key):
-    with pytest.raises(ValueError, match="not a key"):
-        await store.get(key)
-    with pytest.raises(ValueError, match="not a key"):
-        await store.put_if_absent(key, b"")
 
 
 async def test_a_folder_is_not_made_by_looking(tmp_path):
@@ -114,7 +89,8 @@ def denying():
 def bucket(port):
     config = {"endpoint": f"http://127.0.0.1:{port}", "access_key_id": "id", "secret_access_key": "hidden"}
     options = {"client_options": {"allow_http": True}, "retry_config": {"max_retries": 0}}
-    return ObstoreObjects(from_url("s3://bucket/prefix", config=config, region="us-east-1", **options), "s3://bucket")
+    store = from_url("s3://bucket/prefix", config=config, region="us-east-1", **options)
+    return ObstoreObjects(store, store, "s3://bucket")
 
 
 async def fails(store, reason, caplog):
@@ -142,6 +118,36 @@ async def test_a_store_that_is_not_there_fails_by_our_name(caplog):
 async def test_a_store_that_refuses_fails_by_our_name(denying, status, reason, caplog):
     denying.status = status
     await fails(bucket(denying.server_port), reason, caplog)
+
+
+async def test_a_put_whose_answer_is_lost_was_made_all_the_same(bucket, faulty):
+    store = open_objects(bucket)
+    faulty.fault, faulty.only = "lost", ("PUT", "")
+    with pytest.raises(StoreUnavailable):
+        await store.put_if_absent("a", b"first")
+    faulty.mend()
+    assert not await store.put_if_absent("a", b"second")
+    assert await store.get("a") == b"first"
+
+
+async def test_half_an_object_is_no_object(bucket, faulty):
+    store = open_objects(bucket)
+    await store.put_if_absent("a", bytes(100_000))
+    faulty.fault = "cut"
+    with pytest.raises(StoreUnavailable):
+        await store.get("a")
+    faulty.mend()
+    assert await store.get("a") == bytes(100_000)
+
+
+async def test_a_store_that_is_short_of_breath_is_asked_again(bucket, faulty):
+    store = open_objects(bucket)
+    faulty.fault = "slow down"
+    asking = asyncio.create_task(store.put_if_absent("a", b"x"))
+    while not faulty.suffered:
+        await asyncio.sleep(0.01)
+    faulty.mend()
+    assert await asking
 
 
 def test_an_unknown_scheme_names_the_known_ones():

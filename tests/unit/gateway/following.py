@@ -19,7 +19,7 @@ from cloche.gateway.choose import LoadedVersion
 from cloche.gateway.clock import Clock
 from cloche.gateway.follow import Follower
 from cloche.gateway.history import History
-from cloche.gateway.versions import Pinned, Versions
+from cloche.gateway.versions import Holder, Pinned, Versions
 from cloche.registry.bundle import MANIFEST_FORMAT, Column, Environment, File, Frame, Manifest, Provenance
 from cloche.registry.catalog import Registry
 from cloche.registry.release import Reason, Routing
@@ -27,7 +27,7 @@ from cloche.registry.standing import Standing
 from cloche.registry.timeline import Timeline
 from cloche.runtimes.load import RuntimeOptions
 from cloche.runtimes.pool import WorkerPool
-from cloche.settings import Limits
+from cloche.settings import Limits, Settings, Workers
 from cloche.values import Ask, CallContext, Prediction, Request
 
 from .conftest import SCHEMA, Journal
@@ -125,10 +125,19 @@ class Shop:
         return len(file.read_text()) if file.exists() else 0
 
 
+class Hasty(Versions):
+    """Lets no version linger for calls in flight that may still come to it."""
+
+    def drop(self, holder: Holder, linger_s: float = 0.0) -> None:
+        del linger_s
+        super().drop(holder)
+
+
 class Follows:
     """A gateway and its follower."""
 
-    def __init__(self, shop: Shop, pool: WorkerPool, limits: Limits, kind: type[Versions]) -> None:
+    def __init__(self, shop: Shop, pool: WorkerPool, settings: Settings, kind: type[Versions]) -> None:
+        limits = settings.limits
         self.pool = pool
         self.journal = Journal()
         self.now_us = 0
@@ -140,9 +149,7 @@ class Follows:
         self.history = History(shop.registry, self.versions, self.timeline, limits, self.clock)
         self.gateway = Gateway(self.journal, self.clock, self.history)
         self.told: list[Standing] = []
-        self.follower = Follower(
-            self.gateway, shop.registry, self.versions, self.timeline, limits.deadline_ms, self.told.append
-        )
+        self.follower = Follower(self.gateway, shop.registry, self.versions, self.timeline, settings, self.told.append)
 
     async def look(self) -> None:
         """Look for releases, and wait until all is loaded or known not to."""
@@ -170,10 +177,11 @@ class Follows:
 
 @asynccontextmanager
 async def following(
-    shop: Shop, limits: Limits | None = None, kind: type[Versions] = Versions
+    shop: Shop, limits: Limits | None = None, kind: type[Versions] = Versions, workers: Workers | None = None
 ) -> AsyncIterator[Follows]:
+    settings = Settings(limits=limits or Limits(deadline_ms=20_000), workers=workers or Workers())
     pool = WorkerPool()
-    follows = Follows(shop, pool, limits or Limits(deadline_ms=20_000), kind)
+    follows = Follows(shop, pool, settings, kind)
     try:
         yield follows
     finally:

@@ -316,6 +316,13 @@ def test_the_first_override_that_fits_counts() -> None:
     assert told(choose(loaded, call("ann", body=roses))) == ("1.0.0", None, "default")
 
 
+def test_what_a_token_claims_is_nothing_that_a_header_can_say() -> None:
+    loaded = live(attributes={"market": "claim:market"}, overrides=[Override({"market": ["de"]}, default="1.1.0")])
+    assert told(choose(loaded, call("ann", attributes={"claim:market": "de"}))) == ("1.1.0", None, "override:1")
+    assert told(choose(loaded, call("ann", attributes={"market": "de"}))) == ("1.0.0", None, "default")
+    assert loaded.headers == frozenset()
+
+
 def test_an_override_changes_any_field() -> None:
     loaded = live(
         **MARKET,
@@ -429,6 +436,7 @@ def test_a_call_back_in_time_is_in_no_experiment(subject: str | None) -> None:
 # what it costs
 
 
+@pytest.mark.alone
 def test_traffic_costs_a_few_microseconds_a_call(evidence: Callable[[str, str, str], None]) -> None:
     """Best of many rounds, so that a busy machine matters little. No subject is in any experiment: the longest way."""
     row = {"carrier": "UA", "origin": "EWR", "dest": "IAH", "distance": 1400.0, "hour": 5, "minute": 15, "temp": 39.02}

@@ -13,28 +13,19 @@ import msgspec
 import pytest
 
 from cloche.errors import BundleCorrupt, NewerFormat, SchemaMismatch, UnknownModel
-from cloche.gateway import follow
-from cloche.gateway.versions import Holder, Versions
+from cloche.gateway import follow, watch
 from cloche.registry.traffic import Constant, Fallback, Override
 from cloche.settings import Limits
 from cloche.values import Request
 
 from .conftest import SCHEMA
-from .following import Shop, following, until
+from .following import Hasty, Shop, following, until
 
 SLOW = "__import__('time').sleep(0.3) or "
 """In front of an answer that takes a while."""
 
 AT_ONCE = Limits(deadline_ms=20_000, history_versions=0)
 """With these nothing that has left is kept."""
-
-
-class Hasty(Versions):
-    """Lets no version linger for calls in flight that may still come to it."""
-
-    def drop(self, holder: Holder, linger_s: float = 0.0) -> None:
-        del linger_s
-        super().drop(holder)
 
 
 @pytest.fixture
@@ -117,10 +108,11 @@ async def test_calls_are_held_to_the_schema_of_the_release(shop: Shop) -> None:
 async def test_what_fails_for_now_is_told_from_a_version_that_does_not_load(shop: Shop, soon: None) -> None:
     await shop.publish("1.0.0")
     await shop.publish("2.0.0", top="raise RuntimeError")
-    schema = await shop.registry.keep(json.dumps(SCHEMA).encode())
-    digest = schema.removeprefix("sha256:")
-    for broken in ("models/toy/1.0.0/manifest.json", f"blobs/sha256/{digest[:2]}/{digest}"):
-        shop.store.broken.add(broken)
+    for title in ("manifest", "schema"):  # of two schemas, since a host keeps a copy of each that it has read
+        schema = await shop.registry.keep(json.dumps(SCHEMA | {"title": title}).encode())
+        digest = schema.removeprefix("sha256:")
+        blob = f"blobs/sha256/{digest[:2]}/{digest}"
+        shop.store.broken.add(blob if title == "schema" else "models/toy/1.0.0/manifest.json")
         await shop.release("1.0.0", schemas={"1.0.0": schema})
         async with following(shop) as follows:
             await follows.look()
@@ -171,18 +163,21 @@ async def test_a_bundle_that_is_not_there_is_no_trouble_for_other_models(shop: S
 
 
 async def test_a_call_in_flight_is_answered_by_the_version_it_came_to(shop: Shop) -> None:
-    await shop.publish("1.0.0", answer=SLOW + "'slow'")
+    gate = shop.folder / "gate"
+    wait = f"def wait():\n    while not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+    await shop.publish("1.0.0", answer="row['age'] > 1 and wait() or 'slow'", top=f"import os, time\n{wait}")
     await shop.publish("2.0.0")
     await shop.release("1.0.0")
     async with following(shop, AT_ONCE, Hasty) as follows:
         await follows.look()
-        early = [asyncio.create_task(follows.ask()) for _ in range(4)]
+        early = [asyncio.create_task(follows.ask(input={"age": 2})) for _ in range(4)]
         await asyncio.sleep(0)
         await shop.release("2.0.0")
         await follows.look()
         follows.versions.sweep()
         assert follows.in_force == {"toy": 2}
         assert not any(call.done() for call in early)
+        gate.touch()
         answers = await asyncio.gather(*early)
         assert [(answer["release"], answer["output"]) for answer in answers] == [(1, "slow")] * 4
         await until(lambda: len(follows.pool.pids) == 1)
@@ -329,7 +324,7 @@ async def test_a_registry_that_fails_changes_nothing_and_is_said(shop: Shop, mon
 
 async def test_a_registry_that_hangs_is_asked_once_and_said(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "POLL_S", 0.01)
-    monkeypatch.setattr(follow, "ANSWER_S", 0.02)
+    monkeypatch.setattr(watch, "ANSWER_S", 0.02)
     await shop.publish("1.0.0")
     await shop.release("1.0.0")
     async with following(shop) as follows:

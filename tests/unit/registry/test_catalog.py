@@ -264,3 +264,13 @@ async def test_a_document_is_kept_by_its_content(registry):
     assert await registry.kept(digest) == b"{}"
     with pytest.raises(BundleCorrupt, match="nothing in the store"):
         await registry.kept("sha256:" + "0" * 64)
+
+
+async def test_a_manifest_that_is_no_text_is_corrupt(registry, tmp_path):
+    """Where nobody says which digest it has to have."""
+    await registry.add(*bundle())
+    (place,) = tmp_path.rglob("manifest.json")
+    place.chmod(0o600)
+    place.write_bytes(place.read_bytes().replace(b"flights", b"fl\xe9ghts"))
+    with pytest.raises(BundleCorrupt):
+        await registry.manifest("flights", "1.0.0")

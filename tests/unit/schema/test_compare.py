@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloche.schema.compare import Compatibility, compare
+from cloche.schema.compare import Compatibility, additions, compare
 
 
 def row(required=("a",), closed=True, **fields):
@@ -56,3 +56,15 @@ def test_lists_are_looked_into():
 def test_what_can_not_be_read_is_unknown():
     assert compare({"$ref": "https://elsewhere.example/x"}, OLD).verdict == "unknown"
     assert compare({"type": "object", "$schema": "https://elsewhere.example/x"}, OLD).verdict == "unknown"
+
+
+def test_what_is_taken_besides_is_said_in_words():
+    new = row(required=(), a=["number", "string"], b=["string", "null"], c={"type": "array", "items": row(x="number")})
+    assert additions(OLD, new) == ["/a may be left out now", "/a may be string, too", "/c is new: array"]
+    assert additions(row(n="number"), row(n="integer")) == []
+    assert additions(row(n="integer"), row(n="number")) == ["/n may be number, too"]
+    wider = {"type": "array", "items": row(x=["number", "null"], y="string")}
+    assert additions(row(c={"type": "array", "items": row(x="number")}), row(c=wider)) == [
+        "/c/*/x may be null, too",
+        "/c/*/y is new: string",
+    ]

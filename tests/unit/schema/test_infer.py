@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cloche.errors import InvalidExamples
 from cloche.registry.bundle import Column, Each
 from cloche.schema import check_schema, compile_schema, infer, infer_output, infer_ranking, infer_rows
+from cloche.schema.rows import BASE64
 
 COLUMNS = [
     Column("radius", "float64", "number", nullable=False),
@@ -55,7 +56,7 @@ def test_a_row_of_a_frame():
         "at": {"type": ["string", "null"], "format": "date-time"},
         "day": {"type": "string", "format": "date"},
         "price": {"type": ["string", "number", "null"], "pattern": "^-?[0-9]+([.][0-9]+)?$"},
-        "blob": {"type": "string", "contentEncoding": "base64"},
+        "blob": {"type": "string", "contentEncoding": "base64", "pattern": BASE64},
         "free": {},
     }
     assert schema["required"] == [column.name for column in COLUMNS if not column.nullable]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cloche.errors import SchemaMismatch
 from cloche.schema import compile_schema
 from cloche.schema.conform import conform
-from cloche.schema.rows import DECIMAL
+from cloche.schema.rows import BASE64, DECIMAL, TIME_OF_DAY
 
 EXAMPLES = 5_000 if os.environ.get("CLOCHE_PROVE") else 300
 
@@ -40,6 +40,20 @@ TEXTS = [
     "2013-01-31",
     "2012-02-29",
     "2013-02-29",
+    "AAEC",
+    "AAE=",
+    "AAE",
+    "AAEC\n",
+    "09:30:00",
+    "09:30:00.5",
+    "24:00:00",
+    "09:30:00Z",
+    "01890a5d-ac96-774b-bcce-b302099a8057",
+    "01890A5D-AC96-774B-BCCE-B302099A8057",
+    "01890a5d-ac96-774b-bcce-b302099a80570",
+    "01890a5d-ac96-774b-bcce-b302099a8057\n",
+    "01890a5dac96774bbcceb302099a8057",
+    "{01890a5d-ac96-774b-bcce-b302099a8057}",
 ]
 INSTANTS = [
     "2013-01-01T00:00:00Z",
@@ -66,7 +80,7 @@ STRINGS = keywords(
     minLength=st.integers(0, 3),
     maxLength=st.integers(0, 90),
     format=st.sampled_from(["date-time", "date", "uuid"]),
-    pattern=st.sampled_from(["^-?[0-9]+([.][0-9]+)?$", "^a", "\\d"]),
+    pattern=st.sampled_from([DECIMAL, BASE64, TIME_OF_DAY, "^a", "\\d"]),
 )
 BY_TYPE = {
     "string": STRINGS,
@@ -119,7 +133,15 @@ def optionals(inner):
     return st.builds(lambda one: {"anyOf": [one, {"type": "null"}], "title": "t"}, inner)
 
 
-SCHEMAS = st.recursive(leaves(), lambda inner: st.one_of(objects(inner), arrays(inner), optionals(inner)), max_leaves=6)
+def choices(inner):
+    """Several branches, whose types may be apart or not."""
+    branches = st.one_of(leaves(), inner, st.just({"type": "null"}))
+    return st.builds(lambda options: {"anyOf": options}, st.lists(branches, min_size=2, max_size=3))
+
+
+SCHEMAS = st.recursive(
+    leaves(), lambda inner: st.one_of(objects(inner), arrays(inner), optionals(inner), choices(inner)), max_leaves=6
+)
 ROW_SCHEMAS = objects(SCHEMAS).map(lambda schema: schema | {"type": "object"})
 
 # ── JSON text near a schema: numbers are kept as they are written ──
@@ -163,7 +185,7 @@ def near(draw, schema):
     if draw(st.integers(0, 11)) == 0 or not isinstance(schema, dict):
         return draw(ANYTHING)
     if "anyOf" in schema:
-        return draw(st.one_of(st.none(), near(schema["anyOf"][0])))
+        return draw(st.one_of(st.none(), *map(near, schema["anyOf"])))
     if "enum" in schema or "const" in schema:
         option = draw(st.sampled_from(schema.get("enum", [schema.get("const")])))
         return Written(f"{option}.0") if type(option) is int and draw(st.booleans()) else option
@@ -199,9 +221,7 @@ def closed(schema):
     if not isinstance(schema, dict):
         return schema
     if "anyOf" in schema:
-        inner = schema["anyOf"][0]
-        plain = isinstance(inner, dict) and "type" in inner and "anyOf" not in inner
-        return schema | {"anyOf": [closed(inner), {"type": "null"}]} if plain else schema
+        return schema | {"anyOf": list(map(closed, schema["anyOf"]))} if are_apart(schema["anyOf"]) else schema
     result = dict(schema)
     for keyword in ("items", "additionalProperties"):
         if keyword in schema:
@@ -210,6 +230,29 @@ def closed(schema):
         result["properties"] = {name: closed(inner) for name, inner in schema["properties"].items()}
         result.setdefault("additionalProperties", False)
     return result
+
+
+OF_TYPE = {
+    "string": {"minLength", "maxLength", "format", "pattern"},
+    "number": {*NUMERIC, "multipleOf"},
+    "integer": {*NUMERIC, "multipleOf"},
+    "array": {"items", "minItems", "maxItems", "uniqueItems"},
+    "object": {"properties", "required", "additionalProperties"},
+}
+
+
+def are_apart(branches):
+    """Whether the objects of a choice can be closed: no value is of two branches' types, and all say their types."""
+    others = [branch for branch in branches if branch != {"type": "null"}]
+    if not all(isinstance(branch, dict) and not {"anyOf", "const"} & branch.keys() for branch in others):
+        return False
+    if len(others) == 1:
+        return "type" in others[0]
+    names = [[branch["type"]] if isinstance(branch.get("type"), str) else branch.get("type", []) for branch in others]
+    families = [{"number" if name == "integer" else name for name in types} for types in names]
+    said = all(branch.keys() <= {"type", "title"}.union(*(OF_TYPE.get(name, set()) for name in types))
+               for branch, types in zip(others, names, strict=True))  # fmt: skip
+    return said and all(families) and sum(map(len, families)) == len(set().union(*families))
 
 
 def judge(schema, value):
@@ -246,6 +289,17 @@ LEAVES = [
     *({"const": option} for option in ("a", 1, 1.0, None, True)),
     {"anyOf": [{"enum": [1, "a"], "type": "integer"}, {"type": "null"}]},
     {"anyOf": [{"type": "number"}, {"type": "string"}]},
+    {"anyOf": [{"type": "number"}, {"type": "integer"}]},
+    {"anyOf": [{"type": "number", "minimum": 5}, {"type": "integer"}]},
+    {"anyOf": [{"type": "string", "maxLength": 1}, {"type": "string", "minLength": 3}]},
+    {"anyOf": [{"type": "number", "minimum": 1}, {"type": "string", "pattern": DECIMAL}, {"type": "null"}]},
+    {"anyOf": [{"type": "string", "minimum": 1}, {"type": "number"}]},
+    {"anyOf": [{"type": "string", "enum": ["a"]}, {"type": "number"}]},
+    {"anyOf": [{"enum": ["a", 1]}, {"type": "null"}]},
+    {"anyOf": [{"type": "null"}, {"type": "null"}]},
+    {"type": "string", "pattern": BASE64},
+    {"type": "string", "pattern": TIME_OF_DAY},
+    {"type": "array", "prefixItems": [{"type": "number"}, {"type": "integer"}], "items": False, "minItems": 2},
     {"type": "array", "items": {"type": "integer"}},
     {"type": "object", "additionalProperties": {"type": "number"}},
     {"type": "object", "properties": {}, "additionalProperties": False},

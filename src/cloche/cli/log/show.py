@@ -32,7 +32,8 @@ def show(place: Place, inference: bytes, as_json: bool) -> None:
         return
     shown.facts([(name, _text(name, value)) for name, value in record.items() if _says_something(name, value)])
     if record.get("traceback"):
-        shown.note(f"\nRun it again: cloche models try {record['model']} {record['version']} --id {record['id']}")
+        again = f"cloche models try {record['model']} {record['version']} --id {record['id']}"
+        shown.note(f"\nRun it again: {again}\nTo stop where it failed: {again} --pdb")
 
 
 def _says_something(name: str, value: Any) -> bool:

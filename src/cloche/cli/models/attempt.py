@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import msgspec
@@ -17,9 +19,13 @@ from cloche.cli.place import Place
 from cloche.errors import ServingError
 from cloche.log.reading import to_json
 from cloche.registry.bundle import Manifest
-from cloche.runtimes.process import WorkerProcess
+from cloche.runtimes.confinement import confinement_of
+from cloche.runtimes.copies import Copy, copy_of
+from cloche.runtimes.ensemble import joined, rows_of
+from cloche.runtimes.foreground import debug
+from cloche.runtimes.started import VersionProcess, ask_steps, start_steps, start_version, wait_for_steps
 from cloche.schema import compile_schema
-from cloche.values import NO_INFERENCE, CallContext, Prediction
+from cloche.values import NO_INFERENCE, Ask, CallContext, Prediction
 
 _PATIENCE_S = 600.0
 
@@ -31,33 +37,54 @@ class Call(msgspec.Struct, frozen=True):
     """`input` or `inputs`."""
     context: CallContext
 
+    @property
+    def many(self) -> bool:
+        """Whether it has a list of rows."""
+        return "inputs" in self.body
+
 
 @click.command("try")
 @click.argument("name")
 @click.argument("version")
 @click.option("--id", "inference", type=INFERENCE, help="Use the row of this inference, and its moment.")
 @click.option("--input", "given", metavar="JSON", help="Use this row; a list is a call with many.")
+@click.option("--pdb", "in_debugger", is_flag=True, help="Open a debugger in this terminal where the model fails.")
 @show.json_option
 @click.pass_obj
-def attempt(place: Place, name: str, version: str, inference: bytes | None, given: str | None, as_json: bool) -> None:
+def attempt(place: Place, /, name: str, version: str, in_debugger: bool, as_json: bool, **row: Any) -> None:
     """Run a version here on one row, with the full traceback and all that it prints.
 
     Nothing is recorded, and no server needs to run. VERSION may be one that is not live; so a row that failed can be
-    tried on its successor.
+    tried on its successor. With --pdb this command becomes a worker of the version, in this terminal.
     """
+    inference, given = row["inference"], row["given"]
     if (inference is None) == (given is None):
         raise click.UsageError("Say which row: --id of an inference, or --input with a JSON object.")
-    call = _given(given) if given is not None else wait_for(_recorded(place, inference or b""))
-    folder, manifest = wait_for(_fetched(place, name, version))
-    rows, payload = _checked(call, manifest)
+    if in_debugger and as_json:
+        raise click.UsageError("--pdb is for people, and --json for programs: say one of the two.")
+    call = _given(given) if given is not None else wait_for(_recorded(place, inference))
+    copy = wait_for(_fetched(place, name, version))
+    rows, payload = _checked(call, copy.manifest)
+    if in_debugger:
+        _debug(place, copy, call, (rows, payload))
+    if not _answered(place, copy, call, (rows, payload), as_json):
+        asked = ["--input", given] if given is not None else ["--id", call.context.id]
+        again = shlex.join(["cloche", "models", "try", name, copy.manifest.version, *asked, "--pdb"])
+        show.note(f"To stop there and look around: {again}")
+        raise click.exceptions.Exit(1)
+
+
+def _answered(place: Place, copy: Copy, call: Call, rows: tuple[int, bytes], as_json: bool) -> bool:
+    """Load the version, ask it, and say what came of that; return whether it answered."""
     with tempfile.TemporaryDirectory(prefix="cloche-try-") as scratch:
         output = Path(scratch) / "worker.log"
-        load_s = place.settings().workers.load_ms / 1000
-        with WorkerProcess.start(folder, log=output) as worker:
-            show.note(f"Loading {manifest.name} {manifest.version} …")
+        workers = place.settings().workers
+        load_s = workers.load_ms / 1000
+        with start_version(copy, log=output, confinement=confinement_of(workers)) as worker:
+            show.note(f"Loading {copy.manifest.name} {copy.manifest.version} …")
             loaded_s = worker.wait_loaded(load_s)
             show.note(f"Loaded in {loaded_s:.2f} s.")
-            _ask(worker, call, (rows, payload), as_json, output)
+            return _ask(worker, call, rows, as_json, output)
 
 
 def _given(text: str) -> Call:
@@ -79,11 +106,11 @@ async def _recorded(place: Place, inference: bytes) -> Call:
     return Call(body, CallContext(record["id"], found.time_us, record["subject"], record["parameters"]))
 
 
-async def _fetched(place: Place, name: str, wanted: str) -> tuple[Path, Manifest]:
+async def _fetched(place: Place, name: str, wanted: str) -> Copy:
     registry = place.registry()
     version, digest = await registry.resolve(name, wanted)
-    manifest, _ = await registry.manifest(name, version)
-    return await registry.fetch(name, version, digest), manifest
+    python_of = place.interpreters(registry).of
+    return await copy_of(registry, name, version, digest, python_of=python_of, tell=show.Steps())
 
 
 def _checked(call: Call, manifest: Manifest) -> tuple[int, bytes]:
@@ -98,25 +125,47 @@ def _checked(call: Call, manifest: Manifest) -> tuple[int, bytes]:
     return len(rows), msgspec.json.encode(rows)
 
 
-def _ask(worker: WorkerProcess, call: Call, rows: tuple[int, bytes], as_json: bool, output: Path) -> None:
-    many = "inputs" in call.body
+def _debug(place: Place, copy: Copy, call: Call, rows: tuple[int, bytes]) -> NoReturn:
+    """Become a worker in this terminal, which opens a debugger where the model fails."""
+    if not copy.manifest.entry:
+        raise click.ClickException("It has no code of its own; try one of its steps.")
+    taken = msgspec.Raw(_with_steps(place, copy, call, rows) if copy.steps else rows[1])
+    asked = msgspec.json.encode({"rows": taken, "many": call.many, "context": call.context})
+    debug(copy.folder, copy.digest, asked, copy.python, confinement_of(place.settings().workers))
+
+
+def _with_steps(place: Place, copy: Copy, call: Call, rows: tuple[int, bytes]) -> bytes:
+    """Return the rows of an ensemble as its own code gets them: with the answers of its steps."""
+    ask = Ask(rows[1], rows[0], call.many, call.context, round(_PATIENCE_S * 1000))
+    with ExitStack() as started:
+        workers = place.settings().workers
+        steps = start_steps(copy.steps, started, confinement=confinement_of(workers))
+        wait_for_steps(steps, workers.load_ms / 1000)
+        answers = ask_steps(steps, (copy.manifest.name, copy.manifest.version), ask, _PATIENCE_S)
+    return joined(rows_of(ask), answers)
+
+
+def _ask(worker: VersionProcess, call: Call, rows: tuple[int, bytes], as_json: bool, output: Path) -> bool:
+    """Ask the model and say what came of it; return whether it answered."""
+    many = call.many
     began = time.perf_counter()
     try:
         prediction = worker.predict(rows[1], rows[0], many, call.context, _PATIENCE_S)
     except ServingError as error:
         _fail(error, _written(output), as_json)
-        raise click.exceptions.Exit(1) from None
+        return False
     answer = _answer(prediction, many)
     answer["seconds"] = round(time.perf_counter() - began, 6)
     if as_json:
         show.document({**answer, "printed": _written(output) + prediction.printed})
-        return
+        return True
     _say_printed(_written(output) + prediction.printed)
     for field in ("refusal", "refusals"):
         if answer.get(field):
             show.note(f"It refused: {msgspec.json.encode(answer[field]).decode()}")
     show.note(f"Answered in {answer['seconds'] * 1000:.1f} ms.")
     show.document(answer["outputs"] if many else answer["output"])
+    return True
 
 
 def _answer(prediction: Prediction, many: bool) -> dict[str, Any]:

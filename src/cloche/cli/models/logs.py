@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from cloche.cli import show
 from cloche.cli.log.filters import outcome_of, settled
@@ -14,10 +16,11 @@ from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
 from cloche.log.reading import to_json
 from cloche.ports import Filter
-from cloche.runtimes.worker.logfile import tail
+from cloche.runtimes.worker.logfile import log_of, tail
 
 _TAIL_BYTES = 16_384
 _TAIL_LINES = 50
+_LONGEST_ROW = 600
 
 
 @click.command()
@@ -36,7 +39,7 @@ def logs(place: Place, name: str, version: str | None, limit: int, as_json: bool
     """
     versions = wait_for(_versions(place, name, version))
     failures = wait_for(_failures(place, Filter(model=name, version=version, failed=True), limit))
-    outputs = {each: _last_lines(place.home.run / "workers" / f"{name}-{each}.log") for each in versions}
+    outputs = {each: _last_lines(log_of(place.home.run / "workers", name, each)) for each in versions}
     if as_json:
         show.document({"failures": failures, "workers": outputs})
         return
@@ -67,7 +70,11 @@ def _say(failure: dict[str, Any]) -> None:
     click.echo(show.indented(show.printable(failure["traceback"].rstrip())))
     if failure["printed"]:
         click.echo(f"It printed:\n{show.indented(show.printable(failure['printed'].rstrip()))}")
-    click.echo(f"Run it again: cloche models try {names} --id {failure['id']}\n")
+    if asked := failure.get("inputs") or failure.get("input"):
+        row = msgspec.json.encode(asked).decode()
+        click.echo(f"It was asked: {show.printable(textwrap.shorten(row, _LONGEST_ROW, placeholder=' …'))}")
+    again = f"cloche models try {names} --id {failure['id']}"
+    click.echo(f"Run it again: {again}\nTo stop where it failed: {again} --pdb\n")
 
 
 def _last_lines(file: Path) -> str:

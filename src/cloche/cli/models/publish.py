@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 import click
 
 from cloche.authoring.draft import Draft
+from cloche.authoring.kinds.mlflow import is_address
 from cloche.authoring.publish import Published
 from cloche.authoring.publish import publish as publish_draft
 from cloche.cli import show
 from cloche.cli.models.rows import read_json, read_rows
 from cloche.cli.place import Place
+from cloche.model import Command
 from cloche.registry.bundle import Each
+from cloche.runtimes.confinement import confinement_of
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -29,6 +33,10 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--file", "files", multiple=True, metavar="NAME=PATH", help="A file that load() finds as NAME. Repeat it."
 )
+@click.option(
+    "--include", multiple=True, metavar="NAME", help="A module, or files such as zoo/*.csv, to take along. Repeat it."
+)
+@click.option("--exclude", multiple=True, metavar="NAME", help="What to leave behind of your own modules. Repeat it.")
 @click.option("--schema", type=_FILE, help="JSON Schema of a row, instead of one inferred from the examples.")
 @click.option(
     "--unknown-fields",
@@ -37,8 +45,26 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     show_default=True,
     help="What becomes of fields that the schema does not name.",
 )
+@click.option(
+    "--on-unseen",
+    type=click.Choice(["pass", "null", "refuse"]),
+    default="pass",
+    show_default=True,
+    help="What becomes of a value that is none of its column's categories.",
+)
+@click.option(
+    "--required", multiple=True, metavar="FIELD", help="A field that may be neither missing nor null. Repeat it."
+)
 @click.option("--method", help="What to call: predict, predict_proba, …")
-@click.option("--takes", type=click.Choice(["rows", "row", "frame", "array"]), help="What the method is given.")
+@click.option("--takes", type=click.Choice(["rows", "row", "keywords", "frame", "array"]), help="What it is given.")
+@click.option("--command", "is_command", is_flag=True, help="TARGET is a program with its arguments, as for a shell.")
+@click.option(
+    "--step",
+    "steps",
+    multiple=True,
+    metavar="NAME=MODEL@VERSION",
+    help="An ensemble: a version to ask first, whose answer TARGET gets as NAME. Repeat it.",
+)
 @click.option("--each", metavar="POINTER", help="A ranking: where the list of items is, such as /items.")
 @click.option("--item-id", help="A ranking: the field that names an item.")
 @click.option("--order", type=click.Choice(["desc", "asc"]), default="desc", show_default=True, help="Of a ranking.")
@@ -51,26 +77,35 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     show_default=True,
     help="A fresh worker must answer the examples equally; for random models: as the schema says.",
 )
+@click.option("--provider", "providers", multiple=True, help="What an ONNX graph must run on. Repeat it.")
 @click.option("--deadline-ms", type=click.IntRange(1), metavar="N", help="Deadline of calls that state none.")
 @click.option(
     "--hang-after-ms", type=click.IntRange(1), metavar="N", help="A worker busy for longer with one call is replaced."
 )
 @click.option("--description", help="What it is, for those who call it.")
+@click.option(
+    "--sign", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Sign it with this private key."
+)
+@click.option("--vendor", is_flag=True, help="Keep the wheels of its packages, so that it needs no index later.")
 @click.option("-m", "--message", help="What is new, for those who look at its versions.")
 @show.json_option
 @click.pass_obj
 def publish(place: Place, /, target: str, as_json: bool, **options: Any) -> None:
     """Publish TARGET as a version of a model, after a fresh worker has answered the examples.
 
-    TARGET is a file (.onnx; .pkl, .joblib or .dill, which only a worker opens) or module:attribute, which is imported
-    from this folder: an estimator, a cloche.Model or a function of a row.
+    TARGET is a file (.onnx; .ubj, .json or .txt that XGBoost or LightGBM saved; .pkl, .joblib or .dill, which only a
+    worker opens), an MLflow model (a folder, models:/… or runs:/…), or module:attribute, which is imported from this
+    folder: an estimator, a cloche.Model, a function of a row, any object with predict. With --step it makes one answer
+    of those of the steps, or is 'mean', or the step whose answer counts.
 
     The first version of a model is live at once; a later one changes nothing that is live.
     """
     if (options["each"] is None) != (options["item_id"] is None):
         raise click.UsageError("A ranking needs both --each and --item-id.")
     draft = _draft(target, options)
-    published = publish_draft(draft, place.registry(), lambda step: show.note(f"… {step}"))
+    registry, confinement = place.registry(), confinement_of(place.settings().workers)
+    python_of = place.interpreters(registry).of
+    published = publish_draft(draft, registry, lambda step: show.note(f"… {step}"), confinement, python_of)
     if as_json:
         show.document(_as_json(published))
     else:
@@ -81,21 +116,27 @@ def _draft(target: str, options: dict[str, Any]) -> Draft:
     path, item_id, order, max_items = (options.pop(name) for name in ("each", "item_id", "order", "max_items"))
     training, schema = options.pop("training"), options.pop("schema")
     return Draft(
-        model=_model(target),
+        model=_model(target, options),
         examples=read_rows(options.pop("examples")),
         training=read_rows(training) if training else None,
         files=dict(map(_file, options.pop("files"))),
+        steps=dict(map(_named_step, options.pop("steps"))),
         schema=read_json(schema) if schema else None,
         each=Each(path, item_id, order, max_items) if path else None,
+        providers=options.pop("providers") or None,
         **options,
     )
 
 
-def _model(target: str) -> object:
+def _model(target: str, options: dict[str, Any]) -> object:
+    sys.path.insert(0, str(Path.cwd()))
+    if options.pop("is_command"):
+        return Command(shlex.split(target))
     module, colon, attribute = target.partition(":")
+    if is_address(target) or (options["steps"] and not colon):
+        return target
     if Path(target).exists() or not colon or "/" in target:
         return Path(target)
-    sys.path.insert(0, str(Path.cwd()))
     try:
         found = import_module(module)
         for part in attribute.split("."):
@@ -103,6 +144,13 @@ def _model(target: str) -> object:
     except Exception as error:  # whatever the author's module raises  # noqa: BLE001
         raise click.ClickException(f"{target} can't be imported: {type(error).__name__}: {error}") from None
     return found
+
+
+def _named_step(pair: str) -> tuple[str, str]:
+    name, equals, version = pair.partition("=")
+    if not equals or not name:
+        raise click.BadParameter(f"{pair!r} is not NAME=MODEL@VERSION.", param_hint="--step")
+    return name, version
 
 
 def _file(pair: str) -> tuple[str, Path]:

@@ -11,9 +11,11 @@ from cloche.cli import show as shown
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
 from cloche.log.reading import timestamp
+from cloche.processes.boot import ServerFile
 from cloche.registry.changes import Change, changes, words
 from cloche.registry.ledger import Ledger, read_ledger
 from cloche.registry.release import Live, Release
+from cloche.registry.standing import Waiting, read_standing
 
 _NUMBER = click.IntRange(1)
 
@@ -32,7 +34,7 @@ def ls(place: Place, limit: int, as_json: bool) -> None:
         cells = [[row["release"], row["time"], ", ".join(row["models"]), row["author"], row["message"]] for row in rows]
         shown.table(("release", "time", "models", "author", "message"), cells)
     else:
-        shown.note(f"Nothing has been live yet in {place.home.registry} (home {place.why}).")
+        shown.note(f"Nothing has been live yet in {place.registry().where} (home {place.why}).")
 
 
 @click.command()
@@ -52,6 +54,15 @@ def show(place: Place, number: int, as_json: bool) -> None:
     pairs = [(name, value) for name, value in heading.items() if value and name != "models"]
     shown.facts([*pairs, ("digest", after.digests[next(iter(release.models))])])
     _say(_differences(before, after))
+    for waiting in _waiting(place, number):
+        meanwhile = f"; release {waiting.answering} answers" if waiting.answering else ""
+        shown.note(f"{waiting.model} is not in force on this host yet: {waiting.state}{meanwhile}")
+
+
+def _waiting(place: Place, number: int) -> list[Waiting]:
+    """Return the models of a release that the server of this home is still loading."""
+    standing = read_standing(place.home.run) if ServerFile.read(place.home) is not None else None
+    return [each for each in standing.waiting if each.release == number] if standing is not None else []
 
 
 @click.command()

@@ -10,12 +10,12 @@ from itertools import islice
 from typing import Any
 
 from cloche.model import CallInfo, Refusal
-from cloche.runtimes.worker.columns import FrameError
-from cloche.runtimes.worker.flavors import Predict
+from cloche.runtimes.worker.flavors.asking import Predict
 from cloche.runtimes.worker.manifest import Each, Manifest
 from cloche.runtimes.worker.outputs import InvalidValue, WrongCount, items_of, to_json_value
 from cloche.runtimes.worker.ranking import flatten, ranked
 from cloche.runtimes.worker.tracebacks import author_traceback, clean_text
+from cloche.runtimes.worker.values import InvalidRow
 from cloche.runtimes.worker.wire import LIMIT
 
 _Row = dict[str, Any]
@@ -38,16 +38,18 @@ class Answer:
 class Failed(Exception):
     """A call that the model could not answer."""
 
-    def __init__(self, error: str, reason: str, traceback: str = "", row: int | None = None) -> None:
+    def __init__(self, error: str, reason: str, traceback: str = "", row: int | None = None, pointer: str = "") -> None:
         super().__init__(reason)
         self.error = error
         self.reason = clean_text(reason)
         self.traceback = traceback
         self.row = row
+        self.pointer = clean_text(pointer)
 
     def header(self) -> dict[str, Any]:
         """Return it as part of a message's header."""
-        return {"error": self.error, "reason": self.reason, "traceback": self.traceback, "row": self.row}
+        said = {"error": self.error, "reason": self.reason, "traceback": self.traceback, "row": self.row}
+        return said | {"pointer": self.pointer}
 
 
 def answer(predict: Predict, manifest: Manifest, payload: bytes, header: Mapping[str, Any]) -> Answer:
@@ -106,6 +108,14 @@ class _Case:
     """Of a ranking: what its items are called."""
     anew: Callable[[], list[_Row]]
     """Makes the rows as they came: a model may have changed those that it was given."""
+    first: int = 0
+    """The position of the first row in its call."""
+
+    def pointer(self, error: InvalidRow) -> str:
+        """Return the JSON pointer into the call's body to what is wrong with the first row."""
+        if self.ids:
+            return "/input"  # an item and its context are one row, which is nowhere in the body
+        return (f"/inputs/{self.first}" if self.many else "/input") + error.pointer
 
 
 def _cases(manifest: Manifest, payload: bytes, headers: Sequence[Mapping[str, Any]]) -> list[_Case]:
@@ -141,7 +151,7 @@ def _rows(manifest: Manifest, given: list[_Row]) -> list[_Row]:
         return given
     rows = flatten(given[0], manifest.each.path)
     narrow = [column.name for column in manifest.columns or () if column.float32]
-    if narrow and manifest.takes in ("rows", "row"):
+    if narrow and manifest.takes in ("rows", "row", "keywords"):
         _narrow(rows, narrow)
     return rows
 
@@ -186,9 +196,9 @@ def _ask(predict: Predict, case: _Case, manifest: Manifest) -> list[Any]:
         return items_of(predict(case.rows, case.infos), count, scalars=manifest.answers == "number")
     except WrongCount as wrong:
         raise Failed("model_failed", str(wrong)) from None
-    except FrameError as error:
+    except InvalidRow as error:
         if alone:
-            raise Failed("invalid_input", str(error), row=0) from None
+            raise Failed("invalid_input", str(error), row=0, pointer=case.pointer(error)) from None
     except Refusal as refusal:
         if alone:
             return [refusal]
@@ -198,10 +208,10 @@ def _ask(predict: Predict, case: _Case, manifest: Manifest) -> list[Any]:
     items: list[Any] = []
     for position, (row, info) in enumerate(zip(case.anew(), case.infos, strict=True)):
         try:
-            items += _ask(predict, replace(case, rows=[row], infos=[info]), manifest)
+            items += _ask(predict, replace(case, rows=[row], infos=[info], first=position), manifest)
         except Failed as failure:
             reason = f"row {position}: {failure.reason}"
-            raise Failed(failure.error, reason, failure.traceback, position) from None
+            raise Failed(failure.error, reason, failure.traceback, position, failure.pointer) from None
     return items
 
 

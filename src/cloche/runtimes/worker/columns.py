@@ -15,12 +15,13 @@ from typing import Any
 
 from cloche.runtimes.worker.instants import UNITS, parse_instant
 from cloche.runtimes.worker.manifest import Column
+from cloche.runtimes.worker.values import InvalidRow
 
 Build = Callable[[Sequence[Any]], Any]
 """Makes an array (an `object` column as a Series) of JSON values, None where a row has none."""
 
 
-class FrameError(ValueError):
+class FrameError(InvalidRow):
     """A frame, or a row for one, that can't be used; the text says which column, and why."""
 
 
@@ -158,12 +159,12 @@ def _category_builder(column: Column) -> Build:
     stored = column.categories or []
     inner = Column(column.name, column.categories_dtype or "object", column.kind)
     dtype = pd.CategoricalDtype(pd.Index(builder_of(inner)(stored)), ordered=column.ordered)
-    canonical = _canonical(column)
-    codes = {canonical(value): code for code, value in enumerate(stored)}
+    key = canonical(column)
+    codes = {key(value): code for code, value in enumerate(stored)}
 
     def build(values: Sequence[Any]) -> Any:
         try:
-            found = [-1 if value is None else codes.get(canonical(value), -1) for value in values]
+            found = [-1 if value is None else codes.get(key(value), -1) for value in values]
         except ValueError as error:
             raise FrameError(f"column {column.name!r}: {error}") from None
         return pd.Categorical.from_codes(found, dtype=dtype)
@@ -171,13 +172,16 @@ def _category_builder(column: Column) -> Build:
     return build
 
 
-def _canonical(column: Column) -> Callable[[Any], Any]:
-    """Return the function that gives JSON values which mean the same category the same key."""
-    import numpy as np
+def canonical(column: Column) -> Callable[[Any], Any]:
+    """Return the function that gives JSON values which mean the same category the same key.
 
+    It raises ValueError for a time that is not RFC 3339.
+    """
     if column.kind == "datetime":
         return parse_instant
     if column.kind == "number" and str(column.categories_dtype).lower() in ("float16", "float32"):
+        import numpy as np
+
         narrow = np.dtype(str(column.categories_dtype).lower()).type
         return lambda value: float(narrow(value)) if type(value) in (int, float) else str(value)
     return lambda value: (isinstance(value, bool), value)

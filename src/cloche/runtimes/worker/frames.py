@@ -13,6 +13,7 @@ from typing import Any
 from cloche.runtimes.worker.columns import FrameError, builder_of, dtype_of
 from cloche.runtimes.worker.elements import column_to_json, describe_column
 from cloche.runtimes.worker.manifest import Column
+from cloche.runtimes.worker.values import read_at
 
 __all__ = ["FrameBuilder", "FrameError", "build_array", "build_frame", "describe_frame", "rows_to_json"]
 
@@ -69,7 +70,10 @@ class FrameBuilder:
         return np.column_stack(self._arrays(rows)) if len(rows) else np.empty((0, len(self._names)), self._only)
 
     def _arrays(self, rows: Sequence[Row]) -> list[Any]:
-        return [build([row.get(name) for row in rows]) for name, build in zip(self._names, self._builders, strict=True)]
+        return [
+            read_at(name, build, [row.get(name) for row in rows])
+            for name, build in zip(self._names, self._builders, strict=True)
+        ]
 
 
 def build_frame(rows: Sequence[Row], columns: Sequence[Column]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(?:\.(\d+))?(?:[Zz]|([+-])(\d\d):(\d\d))", re.ASCII)
 _EPOCH = datetime(1970, 1, 1)
@@ -29,6 +29,23 @@ def parse_instant(text: str) -> int:
         offset = int(hours) * 3600 + int(minutes) * 60
         total += offset if sign == "-" else -offset
     return total * _SECOND + int((fraction or "")[:9].ljust(9, "0"))
+
+
+def parse_datetime(text: str) -> datetime:
+    """Return the time with the offset that the text has; digits beyond the sixth are cut off.
+
+    Raises:
+        ValueError: this is not RFC 3339 with `Z` or an offset, or no datetime can hold it.
+    """
+    since = timedelta(microseconds=parse_instant(text) // 1000)
+    match = _RFC3339.fullmatch(text)
+    assert match is not None
+    *_, sign, hours, minutes = match.groups()
+    offset = timedelta(hours=int(hours or 0), minutes=int(minutes or 0)) * (-1 if sign == "-" else 1)
+    try:
+        return (_EPOCH + since + offset).replace(tzinfo=timezone(offset) if offset else UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is beyond the years 1 to 9999") from None
 
 
 def format_instant(nanoseconds: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import pickle
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,24 +13,53 @@ from typing import Any
 _COMPRESSED = (b"\x78", b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"\x5d\x00", b"\x04\x22\x4d\x18")
 """How files of zlib, gzip, bzip2, xz, lzma and lz4 begin."""
 
+_WRITERS = ("dill", "cloudpickle", "joblib")
+"""Packages that read what they have written."""
+
 
 def unpickle(path: Path) -> Any:
-    """Return the object of a file that pickle, cloudpickle, dill or joblib wrote, compressed or not."""
-    if _is_joblib(path):
-        import joblib
+    """Return the object of a file that pickle, cloudpickle, dill or joblib wrote, compressed or not.
 
-        return joblib.load(path)
-    with path.open("rb") as file:
-        return pickle.load(file)  # noqa: S301  in a worker, of a file whose digest was checked
+    Raises:
+        ModuleNotFoundError: the package that wrote it is not installed here; with how to install it.
+    """
+    try:
+        return _reader(path)(path)
+    except ModuleNotFoundError as error:
+        if error.name in _WRITERS:
+            message = f"{error.name} has written this file and is not installed here. Run: pip install {error.name}"
+            raise ModuleNotFoundError(message, name=error.name) from None
+        raise
 
 
-def _is_joblib(path: Path) -> bool:
-    """Tell whether only joblib can read the file: a compressed one, or one with arrays beside the pickle."""
+def _reader(path: Path) -> Callable[[Path], Any]:
+    """Return what reads the file: joblib what is compressed or has arrays beside the pickle, dill what names it."""
     with path.open("rb") as file:
         if file.read(6).startswith(_COMPRESSED):
-            return True
+            return _read_joblib
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(b"joblib.numpy_pickle") >= 0
+            if content.find(b"joblib.numpy_pickle") >= 0:
+                return _read_joblib
+            return _read_dill if content.find(b"dill._dill") >= 0 else _read_pickle
+
+
+def _read_joblib(path: Path) -> Any:
+    import joblib
+
+    return joblib.load(path)
+
+
+def _read_dill(path: Path) -> Any:
+    """Read a file with names that only dill understands, such as that of the `__main__` which it was written in."""
+    import dill
+
+    with path.open("rb") as file:
+        return dill.load(file)  # noqa: S301  in a worker, of a file whose digest was checked
+
+
+def _read_pickle(path: Path) -> Any:
+    with path.open("rb") as file:
+        return pickle.load(file)  # noqa: S301  in a worker, of a file whose digest was checked
 
 
 def import_code(folder: Path) -> None:

@@ -15,6 +15,11 @@ MOST_BYTES = 10_000_000
 _STDOUT, _STDERR = 1, 2
 
 
+def log_of(logs: Path, model: str, version: str) -> Path:
+    """Return the file of a version. It has a folder of its own, the only one here that its workers may write to."""
+    return logs / f"{model}-{version}" / "output.log"
+
+
 def older(path: Path) -> Path:
     """Return where the file is kept that the present one followed."""
     return path.with_name(f"{path.name}.1")

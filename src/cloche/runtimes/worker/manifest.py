@@ -29,6 +29,19 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Field:
+    """A field of rows in dicts; explained in `cloche.registry.bundle.Field`."""
+
+    kind: str = "any"
+    naive: bool = False
+    zone: str | None = None
+    missing: str | None = None
+    dtype: str | None = None
+    fields: dict[str, Field] | None = None
+    items: Field | None = None
+
+
+@dataclass(frozen=True)
 class Each:
     """Where the items of a ranking are, and how they are ordered."""
 
@@ -50,6 +63,12 @@ class Manifest:
     classes: list[Any] | None = None
     columns: list[Column] | None = None
     each: Each | None = None
+    hang_after_ms: int | None = None
+    providers: list[str] | None = None
+    command: list[str] | None = None
+    fields: dict[str, Field] | None = None
+    row_type: str | None = None
+    on_unseen: str = "pass"
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -63,12 +82,25 @@ def read_manifest(folder: Path) -> Manifest:
         raise ValueError(f"the bundle has format {stored['format']}; this worker reads up to {FORMAT}")
     stored["columns"] = columns_of(stored["frame"]) if stored.get("frame") else None
     stored["each"] = _take(Each, stored["each"]) if stored.get("each") else None
+    stored["fields"] = fields_of(stored["fields"]) if stored.get("fields") else None
     return _take(Manifest, stored)
 
 
 def columns_of(frame: Mapping[str, Any]) -> list[Column]:
     """Return the columns of a frame contract in JSON form, as `describe_frame` makes it and a manifest keeps it."""
     return [_take(Column, column) for column in frame["columns"]]
+
+
+def fields_of(stored: Mapping[str, Any]) -> dict[str, Field]:
+    """Return fields that are in JSON form, as a manifest keeps them."""
+    return {name: _field(field) for name, field in stored.items()}
+
+
+def _field(stored: Mapping[str, Any]) -> Field:
+    inner = stored.get("fields")
+    items = stored.get("items")
+    nested = {"fields": inner and fields_of(inner), "items": items and _field(items)}
+    return _take(Field, {**stored, **nested})
 
 
 def _take(kind: type[Kind], stored: Mapping[str, Any]) -> Kind:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import json
 import os
 import resource
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -19,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from cloche.runtimes.worker.answering import Answer, Failed, answer_together
-from cloche.runtimes.worker.flavors import Predict, load_predict
+from cloche.runtimes.worker.confinement import confine, hint
+from cloche.runtimes.worker.flavors import FLAVORS, Predict, load_predict
+from cloche.runtimes.worker.integrity import check_bundle
 from cloche.runtimes.worker.logfile import turn_own
 from cloche.runtimes.worker.manifest import Manifest, read_manifest
 from cloche.runtimes.worker.printed import Printed
@@ -40,6 +44,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--control-fd", type=int, required=True)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--log", type=Path)
+    parser.add_argument("--scratch", type=Path)
+    parser.add_argument("--digest")
+    parser.add_argument("--confinement", type=json.loads)
     options = parser.parse_args(arguments)
     _prepare_process()
     control = socket.socket(fileno=options.control_fd)
@@ -48,15 +55,22 @@ def main(arguments: Sequence[str]) -> int:
     printed.install()
     started = time.perf_counter()
     try:
+        if options.confinement:
+            confine(options.confinement)
+        if options.digest:
+            check_bundle(options.bundle, options.digest)
         manifest = read_manifest(options.bundle)
         predict = load_predict(options.bundle, manifest)
     except BaseException as error:  # noqa: BLE001  a model that exits while it loads has failed to load
-        _tell(control, {"event": "failed", "traceback": author_traceback(error)})
+        traceback = author_traceback(error) + (hint(error) if options.confinement else "")
+        _tell(control, {"event": "failed", "traceback": traceback})
         return _leave(_LOAD_FAILED)
     server = Server(control, options.bundle, manifest, predict, printed)
     seconds = time.perf_counter() - started
     _tell(control, {"event": "loaded", "protocol": PROTOCOL, "pid": os.getpid(), "seconds": seconds})
     server.run(options.log)
+    if options.scratch:
+        shutil.rmtree(options.scratch, ignore_errors=True)  # who started this worker may be gone
     return _leave(0)
 
 
@@ -252,7 +266,7 @@ class Server:
             self._connections.append(connection)
             self._selector.register(connection.sock, selectors.EVENT_READ, connection)
         elif operation == "describe":
-            found = describe_environment(self._bundle)
+            found = describe_environment(self._bundle, FLAVORS[self._manifest.flavor].packages)
             _tell(self._control, {"event": "described", "environment": found})
         else:
             _tell(self._control, {"event": "error", "reason": f"no such op: {operation}"})

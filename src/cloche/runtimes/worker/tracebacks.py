@@ -14,7 +14,10 @@ def author_traceback(error: BaseException) -> str:
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_HOME):
         frame = frame.tb_next
-    lines = traceback.format_exception(type(error), error, frame or error.__traceback__)
+    if frame is None and type(error).__module__.startswith("cloche."):  # what Cloche says by name needs no frames
+        lines = traceback.format_exception_only(error)
+    else:
+        lines = traceback.format_exception(type(error), error, frame or error.__traceback__)
     return clean_text("".join(lines)[-_LIMIT:])
 
 

@@ -10,6 +10,7 @@ import pytest
 from cloche.model import Refusal
 from cloche.runtimes.worker.answering import Answer, Failed, answer, answer_together
 from cloche.runtimes.worker.manifest import Each, Manifest
+from cloche.runtimes.worker.values import InvalidRow
 
 ROWS = Manifest(format=1, flavor="python", entry="files/model.pkl")
 RANKING = Manifest(format=1, flavor="python", entry="files/model.pkl", each=Each("/items", "sku"))
@@ -72,3 +73,25 @@ def test_rows_that_are_taken_away_are_missed() -> None:
     with pytest.raises(Failed, match="0 items for 1 rows"):
         answer(takes, ROWS, b"[{}]", {})
     assert all(isinstance(one, Failed) for one in answer_together(takes, ROWS, b"[{}, {}]", [{"rows": 1}] * 2))
+
+
+def refuses_ones(rows: Any, _: Any) -> list[int]:
+    if any(row["x"] == 1 for row in rows):
+        raise InvalidRow("one is too few", "/x")
+    return [1 for _ in rows]
+
+
+@pytest.mark.parametrize(
+    ("xs", "many", "pointer"), [([1], False, "/input/x"), ([1], True, "/inputs/0/x"), ([2, 3, 1], True, "/inputs/2/x")]
+)
+def test_a_row_that_its_class_refuses_is_named_by_its_place_in_the_body(xs: Any, many: bool, pointer: str) -> None:
+    with pytest.raises(Failed) as caught:
+        answer(refuses_ones, ROWS, json.dumps([{"x": x} for x in xs]).encode(), {"many": many})
+    assert (caught.value.error, caught.value.pointer) == ("invalid_input", pointer)
+    assert caught.value.header()["pointer"] == pointer
+
+
+def test_an_item_that_its_class_refuses_is_a_fault_of_the_call() -> None:
+    with pytest.raises(Failed) as caught:
+        answer(refuses_ones, RANKING, b'[{"items": [{"sku": "a", "x": 2}, {"sku": "b", "x": 1}]}]', {})
+    assert (caught.value.pointer, caught.value.reason) == ("/input", "row 1: one is too few")

@@ -24,7 +24,8 @@ from sklearn.preprocessing import StandardScaler
 from cloche.errors import SchemaMismatch
 from cloche.model import Bundle
 from cloche.runtimes.process import WorkerProcess
-from cloche.runtimes.worker.flavors import ask_of, load_predict, takes_call_info
+from cloche.runtimes.worker.flavors import ask_of, load_predict
+from cloche.runtimes.worker.flavors.asking import takes_call_info
 from cloche.runtimes.worker.frames import describe_frame, rows_to_json
 from cloche.runtimes.worker.loading import unpickle
 from cloche.runtimes.worker.manifest import Manifest, columns_of

@@ -229,6 +229,7 @@ def test_a_value_that_the_column_cannot_hold(dtype: str, kind: str, value: Any, 
     with pytest.raises(FrameError, match=told) as raised:
         build_frame([{"a": value}], [Column("a", dtype, kind)])
     assert "'a'" in str(raised.value)
+    assert raised.value.pointer == "/a"
 
 
 def test_integers_may_be_written_as_numbers() -> None:

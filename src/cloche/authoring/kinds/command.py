@@ -1,0 +1,44 @@
+"""A `cloche.Command`: a program of any language that reads rows as JSON Lines and answers JSON Lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cloche.authoring.draft import Draft
+from cloche.authoring.kinds.kind import AskedOfWorkers, Look, Packed
+from cloche.authoring.pickling import Pickles
+from cloche.authoring.traits import Traits
+from cloche.errors import NotPublishable
+from cloche.model import Command
+
+
+class CommandLine(AskedOfWorkers):
+    """A program is the author's code, of which this process knows nothing: only a worker runs it."""
+
+    def claims(self, model: object) -> bool:
+        """Tell by its class."""
+        return isinstance(model, Command)
+
+    def pack(self, draft: Draft, pickles: Pickles) -> Packed:
+        """Write its words down; its files are those that were given with it."""
+        del pickles
+        words = _checked(draft.model.words)
+        own = [f"files/{word}" for word in words if word in draft.files]
+        return Packed(
+            {},
+            own[0] if own else "",
+            executables=frozenset(own[:1] if words[0] in draft.files else []),
+            fields={"command": words},
+        )
+
+    def traits(self, draft: Draft, packed: Packed, look: Look) -> Traits:
+        """Say that it takes rows."""
+        del packed, look
+        return Traits(f"command {draft.model.words[0]}", "command")
+
+
+def _checked(words: Sequence[str]) -> list[str]:
+    if isinstance(words, str) or not words or not all(isinstance(word, str) and word for word in words):
+        reason = "give the program and its arguments as a list of texts: Command(['Rscript', 'score.R'])"
+        raise NotPublishable(kind="command", reason=reason)
+    return list(words)

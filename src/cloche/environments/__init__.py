@@ -1,0 +1,1 @@
+"""Which Python runs a version: this one, or one with the packages that the version was made with."""

@@ -1,0 +1,51 @@
+"""What all failures have in common."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from pathlib import Path
+from typing import Any
+
+_PUBLIC = "cloche.errors"
+_PACKAGE = str(Path(__file__).parents[1])
+
+
+def _code(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+class ClocheError(Exception):
+    """Something went wrong."""
+
+    code = "cloche_error"
+
+    def __init_subclass__(cls) -> None:
+        cls.code = _code(cls.__name__)
+        if cls.__module__.startswith(_PUBLIC):
+            cls.__module__ = _PUBLIC  # as it is imported, and what a traceback should say
+
+    def __init__(self, **details: Any) -> None:
+        self.details = details
+        super().__init__(_plain(type(self).__doc__ or "").format_map(details))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.details)
+
+    def _render_traceback_(self) -> list[str]:
+        """Tell notebooks what to show: the message, below the frames of the author where that code has failed."""
+        told = f"{type(self).__name__}: {self}"
+        if self.__cause__ is None:
+            return [told]
+        cause = traceback.TracebackException.from_exception(self.__cause__)
+        frames = [frame for frame in cause.stack if not frame.filename.startswith(_PACKAGE)]
+        cause.stack = traceback.StackSummary.from_list(frames)
+        return ["".join(cause.format()), told]
+
+
+def _plain(doc: str) -> str:
+    return "\n".join(line.removeprefix("    ") for line in doc.strip().splitlines())
+
+
+def _rebuild(kind: type[ClocheError], details: dict[str, Any]) -> ClocheError:
+    return kind(**details)

@@ -1,0 +1,74 @@
+"""Well-formed calls that could not be answered. They are recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cloche.errors.error import ClocheError
+
+
+class ServingError(ClocheError):
+    """The call was well formed and could not be answered."""
+
+    retry_after_s: int | None = None
+    inference: str | None = None
+    """Id of the record that was kept of it."""
+
+    @property
+    def private(self) -> dict[str, Any]:
+        """What only the model's author may see: traceback, printed output, the row. Never part of an answer."""
+        return dict(self.details.get("private") or {})
+
+
+class ModelFailed(ServingError):
+    """The model raised an exception. Its author finds it with: cloche log show {id}"""
+
+
+class InvalidOutput(ServingError):
+    """The model's answer is not valid: {reason}. Its author finds it with: cloche log show {id}"""
+
+
+class ModelLoading(ServingError):
+    """{model} is live and still being loaded here. GET /ready says what it waits for."""
+
+    retry_after_s = 2
+
+
+class VersionLoading(ServingError):
+    """{model} {version} is not running. It is started for calls that want it, which takes a moment: ask again."""
+
+    retry_after_s = 2
+
+
+class VersionUnavailable(ServingError):
+    """{model} {version} is not active, and can't be started here now. The server's log says why."""
+
+    retry_after_s = 15
+
+
+class WorkerCrashed(ServingError):
+    """The worker of {model} {version} died while it had this call. A new one is being started."""
+
+    retry_after_s = 1
+
+
+class WorkerUnavailable(ServingError):
+    """No worker of {model} {version} is ready. One is being started."""
+
+    retry_after_s = 1
+
+
+class Overloaded(ServingError):
+    """{model} {version} has more work queued than it can do before this call's deadline."""
+
+    retry_after_s = 1
+
+
+class DeadlineExceeded(ServingError):
+    """No answer within the deadline of {deadline_ms} ms."""
+
+
+class LogUnavailable(ServingError):
+    """The inference log can't be written, so no answer is given: {reason}."""
+
+    retry_after_s = 1
