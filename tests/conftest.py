@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 import shop
 import stores
 from serving import Server, publish
+
+settings.register_profile("cloche", suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault
+settings.load_profile("cloche")
 
 
 @pytest.fixture(scope="session")

@@ -157,7 +157,7 @@ def _get(store: Store, key: str) -> bytes | None:
 
 def _create(store: Store, key: str, data: bytes) -> bool:
     try:
-        obstore.put(store, key, data, mode="create")
+        obstore.put(store, key, data, mode="create", use_multipart=False)  # parts would not be put if absent
     except AlreadyExistsError:
         return False
     return True

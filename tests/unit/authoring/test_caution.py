@@ -55,6 +55,7 @@ def test_a_file_that_changed_after_its_import_is_named(author, monkeypatch):
     told = "rates.py changed after this process had imported it, and went in as it is now. Import it again, or restart."
     assert told in prepare(draft(model, [{"x": 1}])).notices
     (folder / "rates.py").write_text("def rate(row): return 2")
+    os.utime(folder / "rates.py", (1_700_000_009, 1_700_000_009))
     with pytest.raises(GoldenMismatch) as caught:
         prepare(draft(model, [{"x": 1}]))
     assert str(caught.value).rstrip().endswith(told)

@@ -44,4 +44,4 @@ def test_name_and_version_of_a_project_that_is_edited_go_along(installed, tmp_pa
         (tmp_path / "code" / path).write_bytes(content)
     monkeypatch.setattr(sys, "path", [str(tmp_path / "code")])
     assert metadata.version("my-rates") == metadata.version("my_rates") == "1.2"
-    assert metadata.metadata("my-rates")["Author"] is None
+    assert metadata.metadata("my-rates").get("Author") is None

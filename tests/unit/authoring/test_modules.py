@@ -114,7 +114,8 @@ def test_a_module_without_source_is_refused(author):
     assert "its source is not in a folder but in" in refused(author, "zipped", "lib.zip/zipped.py")
 
 
-def test_a_module_with_a_name_of_the_standard_library_is_refused(author):
+def test_a_module_with_a_name_of_the_standard_library_is_refused(author, monkeypatch):
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
     folder = author({"colorsys.py": "", "top.py": "import colorsys"})
     assert own_file("colorsys") == folder / "colorsys.py"
     assert set(reach(["top"])) == {"top"}, "who has not imported it may mean the other"

@@ -131,6 +131,15 @@ def test_it_goes_up_from_a_library_to_the_authors_frame(homed):
     assert terminal.end() == 1
 
 
+@pytest.fixture
+def ctrl_c_counts():
+    """What is started now listens to Ctrl-C, also where these tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_counts")
 def test_ctrl_c_opens_it_where_a_model_is_that_does_not_come_back(homed):
     asked = '{"carrier": "SLOW", "distance": 1}'
     terminal = Terminal(homed, "models", "try", "delays", "1.0.0", "--input", asked, "--pdb")

@@ -41,7 +41,7 @@ def test_a_worker_begins_a_new_file_and_loses_nothing(make_bundle: Any, tmp_path
     assert older(log).stat().st_size < MOST_BYTES + 4 * 3_000_000
     assert log.stat().st_size < MOST_BYTES + 3_000_000
     numbers = [int(found) for found in re.findall(rb"number (\d{12}) of", older(log).read_bytes() + log.read_bytes())]
-    assert len(numbers) > 10
+    assert len(numbers) > 1
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert [path.name for path in log.parent.iterdir() if path.name.endswith(".new")] == []
 
