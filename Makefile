@@ -43,7 +43,7 @@ $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt pyproject.toml | $(VENV)/bin/python
-	@echo "Installing what the checks need: about 215 MB to download, a minute or two the first time."
+	@echo "Installing what the checks need: about 320 MB to download, a minute or two the first time."
 	$(PIP) -r requirements/test.txt
 	$(PIP) --no-deps --editable .
 	@touch $@
