@@ -7,7 +7,11 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() or 2)')
+# Tests often wait for other processes, so there are more of them than cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 + (os.cpu_count() or 1))')
+
+# Where it is set, each of thousands of processes compiles all of Cloche again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test prove bench check clean
 
@@ -15,7 +19,7 @@ demo: $(VENV)/.demo
 	@$(VENV)/bin/cloche demo $(ARGS)
 
 test: check $(VENV)/.pandas2
-	$(VENV)/bin/pytest -n $(WORKERS) --dist worksteal
+	$(VENV)/bin/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.test
 	$(VENV)/bin/ruff format --check .

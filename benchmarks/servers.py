@@ -57,7 +57,7 @@ class Server:
 def _metric(server: str, name: str) -> float:
     with urllib.request.urlopen(f"{server}/metrics", timeout=30) as response:
         lines = response.read().decode().splitlines()
-    return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
+    return float(next(line.split()[-1] for line in lines if line.startswith((f"{name} ", f"{name}{{"))))
 
 
 def start_echo(body: bytes) -> Server:

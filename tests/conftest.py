@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,10 +11,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of models spin while they wait, and tests run beside tests
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of thousands of processes compiles all of Cloche again
 sys.path.insert(0, str(Path(__file__).parent))
 
 import shop
 import stores
+from postgres import Postgres
 from serving import Server, publish
 
 settings.register_profile("cloche", suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault
@@ -53,6 +57,22 @@ def faulty(s3: stores.S3, bucket: str, monkeypatch: pytest.MonkeyPatch) -> Itera
     with stores.proxy_to(s3.port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.port}")
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of this host. A test that stops it starts it again."""
+    running = Postgres()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[str]:
+    """The URL of an empty database."""
+    url = postgres.database()
+    yield url
+    postgres.empty(url)
 
 
 @pytest.fixture

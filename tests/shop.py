@@ -52,6 +52,13 @@ class Obedient(Model):
         print("about to fail")
         raise ValueError(f"this is a secret of the author: {row['note']}")
 
+    def echo(self, row):
+        return row["note"]
+
+    def mutter(self, row):
+        os.write(2, f"{row['note']}\n".encode())
+        return float(os.getpid())
+
     def sleep(self, row):
         time.sleep(row["seconds"])
         return float(os.getpid())

@@ -58,13 +58,13 @@ class Authority:
         self.root = f"{name}.pem"
         self._write(self.root, certificate)
 
-    def issue(self, identity: str) -> Pair:
+    def issue(self, identity: str, until: datetime.datetime = _FAR_AWAY) -> Pair:
         """Make a key, and a certificate that says whose it is."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a person")])
         usage = x509.KeyUsage(True, *[False] * 8)
         certificate = (
-            self._certificate(subject, key)
+            self._certificate(subject, key, until)
             .add_extension(x509.SubjectAlternativeName([x509.RFC822Name(identity)]), False)
             .add_extension(usage, True)
             .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CODE_SIGNING]), False)
@@ -76,7 +76,9 @@ class Authority:
             Signer(certificates=(self.root,), identity=identity),
         )
 
-    def _certificate(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _certificate(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, until: datetime.datetime = _FAR_AWAY
+    ) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -84,7 +86,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(_LONG_AGO)
-            .not_valid_after(_FAR_AWAY)
+            .not_valid_after(until)
         )
 
     def _write(self, name: str, certificate: x509.CertificateBuilder) -> None:

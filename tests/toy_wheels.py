@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
+import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from cloche.assembly import open_registry
+from cloche.home import Home
+from cloche.registry.bundle import (
+    MANIFEST_FORMAT,
+    Environment,
+    File,
+    Manifest,
+    Provenance,
+    digest_of,
+    encode_manifest,
+)
+from cloche.settings import Settings
 
 
 def make_wheel(
@@ -37,3 +52,30 @@ def make_wheel(
 def _hash(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return "sha256=" + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+CODE = b"""
+import toybox
+
+class Toy:
+    def predict_one(self, row):
+        return toybox.VERSION
+"""
+
+
+def publish_toy(home: Home, distributions: Mapping[str, str], code: bytes = CODE) -> str:
+    """Publish `toy` 1.0.0 as if it had been made with these packages elsewhere; return its digest."""
+    python = "{}.{}.0".format(*sys.version_info)
+    manifest = Manifest(
+        format=MANIFEST_FORMAT,
+        name="toy",
+        version="1.0.0",
+        flavor="python",
+        files=[File("code/toy.py", hashlib.sha256(code).hexdigest(), len(code))],
+        entry="toy:Toy",
+        input_schema={"type": "object"},
+        provenance=Provenance("me", 0),
+        environment=Environment(python, "cpython", "macosx-14.0-arm64", dict(distributions)),
+    )
+    asyncio.run(open_registry(home, Settings()).add(manifest, {"code/toy.py": code}))
+    return digest_of(encode_manifest(manifest))

@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
 import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import click
 import msgspec
 
 from cloche import errors
+from cloche.assembly import KeeperParts
 from cloche.cli import cli
 from cloche.cli.lazy import LazyGroup
 from cloche.errors import ClocheError, ServingError
-from cloche.settings import Setting, declared
+from cloche.settings import Setting, Settings, declared
+from cloche.web.control import keeper_routes
+from cloche.web.management import management_document
+from cloche.web.openapi import Described, Node, document
 from cloche.web.problems import MANAGEMENT, STATUS
 
 FOLDER = Path(__file__).parent
+SOURCE = FOLDER.parents[1] / "src" / "cloche"
 _MADE_BY = "<!-- Written by docs/reference/generate.py. Change the code, and run it again. -->\n"
 
 
 def pages() -> dict[str, str]:
     """Return the pages: file name -> Markdown."""
-    return {"cli.md": cli_page(), "settings.md": settings_page(), "errors.md": errors_page()}
+    return {"cli.md": cli_page(), "settings.md": settings_page(), "errors.md": errors_page(), "http.md": http_page()}
 
 
 # ── commands ──
@@ -172,6 +178,119 @@ def _status(kind: type[ClocheError]) -> str:
 
 def _message(kind: type[ClocheError]) -> str:
     return " ".join(_plain(kind.__doc__ or "").replace("!r}", "}").split())
+
+
+# ── HTTP ──
+
+
+def http_page() -> str:
+    """Return the page of all addresses of both ports."""
+    any_model = Described(model="{model}", version="{version}", default=True, input_schema={"type": "object"})
+    parts = KeeperParts(**dict.fromkeys(KeeperParts.__dataclass_fields__))
+    management = management_document(keeper_routes(parts, Settings()), "")
+    page = [
+        _MADE_BY + "# HTTP API",
+        _paragraph(
+            "Both ports have this as OpenAPI 3.1 at `/openapi.json`; the gateway's has the exact schemas of the models "
+            "that are live, and a page to try them at `/docs`. Where a token is set it is sent as "
+            "`Authorization: Bearer TOKEN`, to all but `/live` and `/ready`. Errors are problems as RFC 9457 has them: "
+            "their codes are in [Errors](errors.md)."
+        ),
+        "## The gateway's port (8000)",
+        *_operations(document([any_model], "")),
+        "## The keeper's port (8002)",
+        *_operations(management),
+        "## Types",
+        *_types(management["components"]["schemas"]),
+    ]
+    return "\n\n".join(page) + "\n"
+
+
+def _operations(page: Node) -> Iterator[str]:
+    for address, methods in page["paths"].items():
+        for method, operation in methods.items():
+            yield f"### {method.upper()} {address}"
+            yield f"{operation['summary']}."
+            yield from _taken(page, operation)
+            yield from _answered(page, operation)
+
+
+def _taken(page: Node, operation: Node) -> Iterator[str]:
+    rows = []
+    for said in operation.get("parameters", ()):
+        parameter = _resolved(page, said)
+        where = {"path": "address", "query": "query", "header": "header"}[parameter["in"]]
+        rows.append((f"`{parameter['name']}`", where, _kinds(parameter["schema"]), parameter.get("description", "")))
+    content = operation.get("requestBody", {}).get("content", {})
+    for kind, body in content.items():
+        rows += [(name, f"`{kind}`", *rest) for name, *rest in _fields(body["schema"])]
+        if "properties" not in body["schema"]:
+            rows.append(("the body", f"`{kind}`", _kinds(body["schema"]), body["schema"].get("description", "")))
+    if rows:
+        yield _table(("takes", "in", "type", "meaning"), rows)
+
+
+def _answered(page: Node, operation: Node) -> Iterator[str]:
+    answers = operation["responses"]
+    schema = next(iter(answers["200"]["content"].values()))["schema"]
+    rows = list(_fields(_resolved(page, schema)))
+    if rows:
+        yield _table(("answers", "type", "meaning"), rows)
+    failures = ", ".join(status for status in answers if status != "200")
+    yield f"Status 200, or a problem: {failures}." if failures else "Status 200."
+
+
+def _types(schemas: Node) -> Iterator[str]:
+    meanings = dict(_meanings())
+    for name, schema in sorted(schemas.items()):
+        yield f"### {name}"
+        if said := schema.get("description"):
+            yield _paragraph(" ".join(said.split()))
+        rows = [(field, kinds, meaning or meanings.get((name, field), "")) for field, kinds, meaning in _fields(schema)]
+        yield _table(("field", "type", "meaning"), rows)
+
+
+def _meanings() -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield what the source says below each field of a class."""
+    for room in ("registry", "insight", "log"):
+        for file in sorted((SOURCE / room).glob("*.py")):
+            for kind in ast.parse(file.read_text(encoding="utf-8")).body:
+                for field, below in pairwise(kind.body if isinstance(kind, ast.ClassDef) else ()):
+                    if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
+                        said = " ".join(str(ast.literal_eval(below.value)).split())
+                        yield (kind.name, f"`{ast.unparse(field.target)}`"), said
+
+
+def _fields(schema: Node) -> Iterator[tuple[str, str, str]]:
+    for name, field in schema.get("properties", {}).items():
+        mark = "" if name in schema.get("required", ()) else ", optional"
+        yield f"`{name}`", f"{_kinds(field)}{mark}", field.get("description", "")
+
+
+def _kinds(schema: Node) -> str:
+    """Return what a value may be, in words."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return {"input": "row", "output": "answer to a row"}.get(name.rpartition(".")[2], f"[{name}](#{name.lower()})")
+    if "const" in schema:
+        return f"`{msgspec.json.encode(schema['const']).decode()}`"
+    if "enum" in schema:
+        return " or ".join(f"`{choice}`" for choice in schema["enum"])
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_kinds(each) for each in schema["anyOf"]))
+    kinds = schema.get("type", "any")
+    if kinds == "array" and isinstance(schema.get("items"), dict):
+        return f"list of {_kinds(schema['items'])}"
+    if kinds == "object" and isinstance(schema.get("additionalProperties"), dict):
+        return f"object of {_kinds(schema['additionalProperties'])}"
+    return kinds if isinstance(kinds, str) else " or ".join(kinds)
+
+
+def _resolved(page: Node, node: Node) -> Node:
+    """Return what stands where a reference leads."""
+    for part in node["$ref"].removeprefix("#/").split("/") if "$ref" in node else ():
+        page = page[part]
+    return page if "$ref" in node else node
 
 
 # ── Markdown ──

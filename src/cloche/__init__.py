@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from cloche.model import Command as Command
     from cloche.model import Model as Model
     from cloche.model import Refusal as Refusal
-    from cloche.notebook import publish as publish
+    from cloche.notebook.hindsight import replay as replay
+    from cloche.notebook.hindsight import reproduce as reproduce
+    from cloche.notebook.live import apply as apply
+    from cloche.notebook.live import make_default as make_default
+    from cloche.notebook.live import pull as pull
+    from cloche.notebook.live import releases as releases
+    from cloche.notebook.people import forget as forget
+    from cloche.notebook.people import hold as hold
+    from cloche.notebook.people import release_hold as release_hold
+    from cloche.notebook.publishing import publish as publish
+    from cloche.notebook.rollout import rollout as rollout
+    from cloche.notebook.shadow import shadow as shadow
 
 __version__ = "0.1.0"
 
@@ -30,10 +41,41 @@ _HOMES = {
     "Command": "cloche.model",
     "Model": "cloche.model",
     "Refusal": "cloche.model",
-    "publish": "cloche.notebook",
+    "apply": "cloche.notebook.live",
+    "forget": "cloche.notebook.people",
+    "hold": "cloche.notebook.people",
+    "make_default": "cloche.notebook.live",
+    "publish": "cloche.notebook.publishing",
+    "pull": "cloche.notebook.live",
+    "release_hold": "cloche.notebook.people",
+    "releases": "cloche.notebook.live",
+    "replay": "cloche.notebook.hindsight",
+    "reproduce": "cloche.notebook.hindsight",
+    "rollout": "cloche.notebook.rollout",
+    "shadow": "cloche.notebook.shadow",
 }
 
-__all__ = ["Bundle", "CallInfo", "ClocheError", "Command", "Model", "Refusal", "__version__", "publish"]
+__all__ = [
+    "Bundle",
+    "CallInfo",
+    "ClocheError",
+    "Command",
+    "Model",
+    "Refusal",
+    "__version__",
+    "apply",
+    "forget",
+    "hold",
+    "make_default",
+    "publish",
+    "pull",
+    "release_hold",
+    "releases",
+    "replay",
+    "reproduce",
+    "rollout",
+    "shadow",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -47,6 +47,21 @@ class Home:
         return self.path / "log" / "inferences.db"
 
     @property
+    def idempotency(self) -> Path:
+        """Answers to calls with an idempotency key, for a day, where no other place is set."""
+        return self.path / "log" / "idempotency.db"
+
+    @property
+    def exports(self) -> Path:
+        """The list of files that inferences were exported to."""
+        return self.path / "log" / "exports.jsonl"
+
+    @property
+    def backups(self) -> Path:
+        """The list of places that this home was backed up to."""
+        return self.path / "backups.jsonl"
+
+    @property
     def run(self) -> Path:
         """What is true only while a server runs: locks, addresses, the output of workers."""
         return self.path / "run"

@@ -35,6 +35,8 @@ class Request(msgspec.Struct, frozen=True):
     """The name of the token that was used."""
     attributes: Mapping[str, str] = MappingProxyType({})
     """Header, in lower case, or `claim:NAME` of the token -> its value: those that a live model may look at."""
+    idempotency_key: str | None = None
+    """What the caller marked the call with (header `Idempotency-Key`), so that asking again gives the same answer."""
     may_go_back: bool = True
     """Whether the caller may ask what is not live: a version that is not active, or a moment of the past."""
 
@@ -105,6 +107,8 @@ class Personal(msgspec.Struct, frozen=True, array_like=True):
     """The author's traceback, where the model failed."""
     printed: str = ""
     features: msgspec.Raw = msgspec.Raw(b"\xc0")
+    redacted: tuple[str, ...] = ()
+    """Pointers to what was left out (`/input/name`), as `cloche.log.redaction` has them."""
 
 
 class Exposure(msgspec.Struct, frozen=True, array_like=True):
@@ -149,7 +153,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     personal_digest: bytes
     """SHA-256 of `personal`, 32 bytes: what proves the personal part, and stays when it is erased."""
     personal: bytes
-    """MessagePack of `Personal`; empty where it was erased."""
+    """MessagePack of `Personal`; of a `Tombstone` where it was erased, or nothing."""
     many: bool = False
     """Whether the caller sent `inputs`, so that there is a list of outputs too."""
     release_digest: str = ""
@@ -164,6 +168,29 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
 
 
 RECORD_FORMAT = 1
+
+
+class Tombstone(msgspec.Struct, frozen=True):
+    """That a personal part was erased. It lies in the place of that part, and MessagePack tells them apart: a map."""
+
+    time_us: int
+    """When, microseconds UTC since 1970."""
+    by: str
+    """Who ordered it: a person, the name of a token, or `retention`."""
+    reason: str
+    order: int | None = None
+    """The number of the order; None where the model's retention was over."""
+    mark: bytes = b""
+    """HMAC-SHA-256 of the subject that was forgotten, by a key that the registry keeps; empty where none was named."""
+    format: int = 1
+
+
+_MAP: Final = range(0x80, 0x90)
+
+
+def is_erased(personal: bytes) -> bool:
+    """Return whether a record has a tombstone in the place of its personal part, or nothing."""
+    return not personal or personal[0] in _MAP
 
 
 class Signer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -194,6 +221,14 @@ class Signer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("a signer has a public_key; or certificates and an identity; or an identity and an issuer")
         if self.sigstore is not None and self.issuer is None:
             raise ValueError("sigstore goes with an identity and an issuer")
+
+
+class SignaturePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether versions of a model are loaded without a signature, and whose count."""
+
+    require: Literal["signed", "none"]
+    signers: tuple[str, ...] = ()
+    """Names of `[signers]`; without any, all of them."""
 
 
 class SigningKey(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ class Forgetful:
 
 def open_forgetful(home, settings, workers, opened=gateway.open_gateway):
     parts = opened(home, settings, workers)
-    parts.gateway._journal = Forgetful(parts.spool)
+    parts.gateway._journal = Forgetful(parts.journal)
     return parts
 
 

@@ -1,15 +1,21 @@
-"""Processes to be killed: `append FOLDER MODE`, which prints the id of each acknowledged record; `ship FOLDER`."""
+"""Processes to be killed, or to meet faults.
+
+`append FOLDER MODE` prints the id of each acknowledged record, `ship FOLDER` ships them; `turns FOLDER MODE` does both
+in turn, a few times, and ends.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from cloche.drivers.sqlite import SqliteSink
+from cloche.errors import LogError
 from cloche.log.ship import Shipper
 from cloche.log.spool import DiskSpool, open_spool
 from cloche.log.writing import Files
@@ -17,6 +23,7 @@ from cloche.settings import Log
 from cloche.testing import make_record
 
 SEGMENT_BYTES = 200_000
+TURNS = 4
 
 
 class HastySpool(DiskSpool):
@@ -24,6 +31,13 @@ class HastySpool(DiskSpool):
 
     async def append(self, record):
         super().append(record)
+
+
+class DeafSpool(DiskSpool):
+    """Wrong on purpose: hears of no failure."""
+
+    def _keep(self, records):
+        super()._keep(records)
 
 
 async def append(folder, mode):
@@ -42,11 +56,27 @@ async def append(folder, mode):
 
 
 async def ship(folder):
-    shipper = Shipper(folder / "spool", SqliteSink(folder / "log.db"))
+    shipper = Shipper(folder / "spool", {"log": SqliteSink(folder / "log.db")})
     os.write(1, b"ready\n")
     await shipper.run(asyncio.Event())
 
 
+async def turns(folder, mode="disk"):
+    log = Log(segment_bytes=3000)
+    spool = DeafSpool(folder / "spool", log, Files()) if mode == "deaf" else open_spool(folder / "spool", log)
+    shipper = Shipper(folder / "spool", {"log": SqliteSink(folder / "log.db")})
+    for _ in range(TURNS):
+        records = [make_record() for _ in range(4)]
+        waiting = (spool.append(msgspec.msgpack.encode(record)) for record in records)
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        kept = [record.id.hex() for record, answer in zip(records, answers, strict=True) if answer is None]
+        os.write(1, "".join(f"{name}\n" for name in kept).encode())
+        with suppress(LogError, OSError):
+            await shipper.ship_once()
+    await spool.close()
+    await shipper.close()
+
+
 if __name__ == "__main__":
     command, folder, *mode = sys.argv[1:]
-    asyncio.run(append(Path(folder), *mode) if command == "append" else ship(Path(folder)))
+    asyncio.run({"append": append, "ship": ship, "turns": turns}[command](Path(folder), *mode))

@@ -35,12 +35,12 @@ class FailingFiles(Files):
             raise OSError(self.error, "no")
         return super().create(path)
 
-    def write(self, file, data):
+    def write(self, file, data, offset):
         if self._maybe("write"):
             if self.short and len(data) > 1:
-                super().write(file, data[: len(data) // 2])
+                super().write(file, data[: len(data) // 2], offset)
             raise OSError(self.error, "no")
-        return super().write(file, data[: max(1, len(data) * 2 // 3)] if self.short else data)
+        return super().write(file, data[: max(1, len(data) * 2 // 3)] if self.short else data, offset)
 
     def fdatasync(self, file):
         if self._maybe("fdatasync"):
@@ -65,7 +65,7 @@ class Place:
         self.folder = folder
         self.spool = folder / "spool"
         self.path = folder / "log.db"
-        self.spool.mkdir()
+        self.spool.mkdir(exist_ok=True)
 
     @property
     def reader(self):
@@ -74,7 +74,7 @@ class Place:
     async def ship(self):
         """Ship all there is, and return the shipper's state."""
         sink = SqliteSink(self.path)
-        shipper = Shipper(self.spool, sink)
+        shipper = Shipper(self.spool, {"log": sink})
         try:
             while await shipper.ship_once():
                 pass

@@ -17,8 +17,7 @@ from pathlib import Path
 from cloche.drivers import open_objects, open_signing
 from cloche.registry.catalog import Registry
 from cloche.registry.trust import Trust
-from cloche.settings import SignaturePolicy
-from cloche.values import SigningKey
+from cloche.values import SignaturePolicy, SigningKey
 from signers import make_key
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "registry"))

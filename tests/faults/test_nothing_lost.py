@@ -2,66 +2,25 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import random
 import sys
-import threading
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from callers import Callers, lost_and_repeated
 
 import shop
-from serving import PROVE, Caller, Server, cli, kill, publish, until
+from serving import PROVE, Server, cli, kill, publish, until
 
 ROUNDS = 200 if PROVE else 4
-CALLERS = 6
 SEED = 20
 LONGEST_S = 0.25
 """A kill comes at a random moment this long after the first answers."""
 
 FORGETFUL = (sys.executable, str(Path(__file__).with_name("forgetful_server.py")))
-
-
-class Callers:
-    """Clients that call without a pause, whatever happens to the server, and write down each answer's id."""
-
-    def __init__(self) -> None:
-        self.acknowledged: list[str] = []
-        self.other: Counter[int] = Counter()
-        self.port = 0
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._call, args=(number,)) for number in range(CALLERS)]
-
-    def _call(self, number: int) -> None:
-        while not self._over.is_set():
-            try:
-                with Caller(self.port, timeout_s=5) as caller:
-                    while not self._over.is_set():
-                        answer = caller.predict("area", {"width": number, "height": 2})
-                        if answer.status == 200:
-                            self.acknowledged.append(answer.json["id"])
-                        else:
-                            self.other[answer.status] += 1
-            except (OSError, http.client.HTTPException):
-                self._over.wait(0.005)
-
-    def wait_for_more(self) -> None:
-        """Return once calls are answered again."""
-        before = len(self.acknowledged)
-        until(lambda: len(self.acknowledged) > before + CALLERS, 60)
-
-    def __enter__(self) -> Callers:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
 
 
 @pytest.fixture
@@ -70,14 +29,6 @@ def home(tmp_path: Path) -> Path:
     publish(home, shop.area, "area", [{"width": 1.5, "height": 2.0}])
     (tmp_path / "cloche.toml").write_text("[log]\nsegment_bytes = 100000\n")
     return home
-
-
-def lost_and_repeated(home: Path, acknowledged: list[str]) -> tuple[list[str], list[str]]:
-    """Return the answers that are not in the log once it has settled, and the records that are there more than once."""
-    exported = home.parent / "all.jsonl"
-    cli(home, "log", "export", "--out", str(exported))
-    kept = Counter(json.loads(line)["id"] for line in exported.read_text().splitlines())
-    return [name for name in acknowledged if not kept[name]], [name for name, count in kept.items() if count > 1]
 
 
 @pytest.mark.timeout(3 * 3600)
@@ -103,6 +54,7 @@ def test_every_answer_is_in_the_log_once_whatever_was_killed(home: Path, evidenc
     assert lost_and_repeated(home, callers.acknowledged) == ([], [])
     report = json.loads(cli(home, "log", "verify", "--json"))
     assert report["ok"], report
+    assert until(lambda: counted(home), 600) == report["records"], "what the keeper counts is what the log has"
     assert set(callers.other) <= {503}, "an answer that is none says to come again"
     assert not list((home / "spool").iterdir())
     for victim, count in kills.items():
@@ -111,6 +63,12 @@ def test_every_answer_is_in_the_log_once_whatever_was_killed(home: Path, evidenc
             f"{count} kills at random moments (seed {SEED}), {len(callers.acknowledged):,} answers",
             f"0 lost, 0 repeated, {report['records']:,} records",
         )
+
+
+def counted(home: Path) -> int:
+    """How many calls are counted by the day, once all are."""
+    found = json.loads(cli(home, "log", "stats", "--model", "area", "--by", "day", "--json"))
+    return 0 if found["behind"] else sum(each["calls"] for each in found["total"])
 
 
 @pytest.mark.timeout(900)

@@ -19,6 +19,7 @@ HEAVY = {
     "onnxruntime",
     "xgboost",
     "lightgbm",
+    "alembic",
     "sqlalchemy",
     "grpc",
     "redis",
@@ -33,8 +34,9 @@ HEAVY = {
     "transformers",
 }
 
-MAY_IMPORT_LATE = ("runtimes/worker/", "cli/", "drivers/__init__.py", "assembly.py")
-"""Where imports inside functions are meant: optional libraries in workers, lazy commands, the table of drivers."""
+MAY_IMPORT_LATE = ("runtimes/worker/", "cli/", "drivers/__init__.py", "drivers/postgres/opening.py", "assembly.py")
+"""Where imports inside functions are meant: optional libraries in workers, lazy commands, the table of drivers, and
+what migrates a database."""
 
 IMPORTS = "import sys, {module}; import json; print(json.dumps(sorted(m for m in sys.modules if '.' not in m)))"
 
@@ -56,6 +58,14 @@ def test_a_process_imports_nothing_heavy(module: str) -> None:
 def test_a_gateway_knows_no_database(driver: str) -> None:
     statement = IMPORTS.format(module="cloche.gateway.follow, cloche.web.app")
     assert driver not in modules_of(statement)
+
+
+def test_a_command_waits_for_neither_gateway_nor_keeper() -> None:
+    statement = (
+        "import json, sys, cloche.assembly;"
+        "print(json.dumps([m for m in sys.modules if m.startswith(('cloche.gateway', 'cloche.insight'))]))"
+    )
+    assert modules_of(statement) == set()
 
 
 def test_importing_cloche_is_cheap() -> None:

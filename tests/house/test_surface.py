@@ -19,7 +19,18 @@ def test_public_names() -> None:
         "Model",
         "Refusal",
         "__version__",
+        "apply",
+        "forget",
+        "hold",
+        "make_default",
         "publish",
+        "pull",
+        "release_hold",
+        "releases",
+        "replay",
+        "reproduce",
+        "rollout",
+        "shadow",
     ]
     for name in cloche.__all__:
         assert getattr(cloche, name) is not None
@@ -28,11 +39,16 @@ def test_public_names() -> None:
 def test_names_for_tests() -> None:
     assert sorted(testing.__all__) == [
         "Finding",
+        "IdempotencyContract",
         "JournalContract",
         "LogContract",
         "ObjectStoreContract",
         "Platform",
         "Report",
+        "RollupContract",
+        "SealedLogContract",
+        "SigningContract",
+        "SinkContract",
         "check_model",
         "make_record",
     ]

@@ -117,7 +117,7 @@ def test_a_deadline_of_1_ms_kills_nobody(server: Server, evidence) -> None:
     statuses = []
     with server.caller() as caller:
         for _ in range(100):
-            statuses.append(caller.predict("bare", shop.order(do="sleep", seconds=0.01), Cloche_Deadline_Ms="1").status)
+            statuses.append(caller.predict("bare", shop.order(do="sleep", seconds=0.05), Cloche_Deadline_Ms="1").status)
         until(lambda: caller.predict("bare", shop.OBEDIENT).status == 200)
         assert caller.predict("bare", shop.OBEDIENT).json["output"] == worker
     assert set(statuses) <= {503, 504}

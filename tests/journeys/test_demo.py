@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cloche.assembly import open_registry
-from cloche.demo.rollout import BOOSTED, BROKEN, HEURISTIC, PLAN, TRAINING_ROWS, roll_out
+from cloche.demo.rollout import BOOSTED, BROKEN, CALLS_PER_S, HEURISTIC, PLAN, TRAINING_ROWS, roll_out
 from cloche.demo.stage import MODEL
 from cloche.home import Home
 from serving import PROVE
@@ -33,8 +33,8 @@ def pages(said: str) -> list[dict[str, str]]:
 
 @pytest.mark.timeout(900)
 def test_flights_in_the_order_of_time(tmp_path: Path, capsys: pytest.CaptureFixture[str], evidence) -> None:
-    plan, rows = (PLAN, TRAINING_ROWS) if PROVE else (QUICK, 6_000)
-    roll_out(tmp_path, once=True, plan=plan + TOLERANT, rows=rows)
+    plan, rows, calls_per_s = (PLAN, TRAINING_ROWS, CALLS_PER_S) if PROVE else (QUICK, 6_000, 100)
+    roll_out(tmp_path, once=True, plan=plan + TOLERANT, rows=rows, calls_per_s=calls_per_s)
     said = capsys.readouterr().out
     shown = pages(said)
     good = [page for page in shown if page["rollout"] == f"{MODEL} {BOOSTED}, against {HEURISTIC}"]

@@ -29,6 +29,7 @@ def named(page: Path) -> str:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the pages call the server with curl")
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("page", EXECUTED, ids=named)
 def test_what_a_page_shows_is_what_happens(page: Path, tmp_path: Path) -> None:
     reader = Reader(tmp_path)
@@ -79,7 +80,7 @@ def mentioned(page: str) -> Iterator[str]:
     """Yield each command of Cloche that a page shows or names."""
     for block in blocks(page):
         for command, _ in commands(block.text):
-            if match := re.search(r"\bcloche [^()>&;]*", command):
+            if match := re.search(r"\bcloche (?:'[^']*'|[^()>&;])*", command):
                 yield match[0]
     for match in MENTION.finditer(page):
         yield match[1].replace("…", "")

@@ -48,7 +48,7 @@ for version, vendor in [said.split(":") for said in sys.argv[2:]]:
     )
 """
 
-pytestmark = [pytest.mark.index, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.index, pytest.mark.timeout(600)]
 
 Evidence = Callable[[str, str, str], None]
 
@@ -73,11 +73,15 @@ class Author(NamedTuple):
         raise AssertionError(f"nobody has used {version}")
 
 
-@pytest.fixture
-def author(tmp_path: Path) -> Author:
-    (tmp_path / "squares.py").write_text(OWN_MODULE)
-    (tmp_path / "train.py").write_text(SCRIPT)
-    return Author(tmp_path / ".cloche", make_old_environment(tmp_path / "of-last-year"))
+@pytest.fixture(scope="module")
+def author(tmp_path_factory: pytest.TempPathFactory) -> Author:
+    """Has published with last year's packages: 1.0.0, and 1.0.1 with its wheels."""
+    folder = tmp_path_factory.mktemp("author")
+    (folder / "squares.py").write_text(OWN_MODULE)
+    (folder / "train.py").write_text(SCRIPT)
+    author = Author(folder / ".cloche", make_old_environment(folder / "of-last-year"))
+    author.train(author.old_python, "1.0.0:", "1.0.1:vendor")
+    return author
 
 
 def make_old_environment(folder: Path) -> str:
@@ -92,7 +96,6 @@ def make_old_environment(folder: Path) -> str:
 
 
 def test_versions_that_can_not_share_a_python_answer_in_one_gateway(author: Author, evidence: Evidence) -> None:
-    author.train(author.old_python, "1.0.0:")
     author.train(sys.executable, "2.0.0:")
     prepared = json.loads(cli(author.home, "models", "prepare", "delay", "1.0.0", "--json"))
     (its,) = prepared["runs"]
@@ -105,6 +108,7 @@ def test_versions_that_can_not_share_a_python_answer_in_one_gateway(author: Auth
     )
     cli(author.home, "models", "default", "delay", "2.0.0")
     with Server(author.home) as server:
+        answered = []
         for version in ("1.0.0", "2.0.0"):
             cases = golden(author.bundle(version))
             asked = {"inputs": [case["input"] for case in cases]}
@@ -112,7 +116,9 @@ def test_versions_that_can_not_share_a_python_answer_in_one_gateway(author: Auth
             assert answer.status == 200, answer.body
             assert answer.json["outputs"] == pytest.approx([case["output"] for case in cases], rel=1e-5, abs=1e-8)
             assert len(cases) == 40
+            answered.append(answer.json["id"])
         assert {command_of(pid)[0] for pid in server.processes["worker"]} == {its["python"], sys.executable}
+    assert cli(author.home, "log", "reproduce", *answered).count("verdict    same\n") == 2
     for version, python in (("1.0.0", sys.executable), ("2.0.0", its["python"])):
         with (
             WorkerProcess.start(author.bundle(version), python=python) as worker,
@@ -123,7 +129,6 @@ def test_versions_that_can_not_share_a_python_answer_in_one_gateway(author: Auth
 
 def test_years_later_its_own_wheels_are_enough(author: Author, tmp_path: Path) -> None:
     """On a host that has never seen it, with no index to ask, and nothing that uv has kept."""
-    author.train(author.old_python, "1.0.0:", "1.0.1:vendor")
     home = tmp_path / "elsewhere" / ".cloche"
     shutil.copytree(author.home / "registry", home / "registry")
     nothing: dict[str, str] = {"UV_OFFLINE": "1", "UV_CACHE_DIR": str(tmp_path / "uv"), "PIP_CONFIG_FILE": os.devnull}

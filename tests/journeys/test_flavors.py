@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +13,13 @@ import pytest
 from flavored import CASES, FLAVORED, FLIGHTS, FORMS, ROW, Flavored, Row, flights
 
 from cloche import Refusal
+from cloche.assembly import open_loader, open_log
 from cloche.authoring.outcomes import Outcome, close_to, difference
-from serving import Answer, Server, cli, model_of, publish, until
+from cloche.hindsight.reproduce import Reproduction, reproduce
+from cloche.home import Home
+from cloche.ports import Filter
+from cloche.settings import load_settings
+from serving import PROVE, Answer, Server, cli, environ, model_of, publish, until
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -147,3 +153,21 @@ def test_pickled_native_and_onnx_forms_agree(stage: Stage, names: tuple[str, ...
         found.append(answer.json["outputs"])
     assert len({json.dumps(item["label"]) for item in found[0]}) == 2
     assert all(same(found[0], other) for other in found[1:])
+
+
+ASKED_AGAIN = FLAVORED if PROVE else ("xgboost-onnx", "function", "command", "ensemble")
+
+
+@pytest.mark.parametrize("name", ASKED_AGAIN)
+def test_every_answer_comes_out_the_same_again(stage: Stage, name: str) -> None:
+    stage.flavored(name)
+    found = asyncio.run(asked_again(Home(stage.server.home), name))
+    assert {each.verdict for each in found} == {"same"}, found
+    assert len(found) >= sum(answer.status != 422 for (its, _), answer in stage.sent.items() if its == name)
+
+
+async def asked_again(home: Home, name: str) -> list[Reproduction]:
+    settings = load_settings(home.settings_file, environ())
+    records = await open_log(home, settings).find(Filter(model=name), 100)
+    async with open_loader(home, settings) as loader:
+        return [await reproduce(record, loader) for record in records if record.outcome != "version_loading"]

@@ -8,9 +8,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import narrow
 import pytest
 
+import cloche
 import shop
 from serving import Caller, Server, cli, kill, publish, run, until
 
@@ -45,9 +47,12 @@ class Visitors(threading.Thread):
         self.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
         self._stopping.set()
         self.join()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 @pytest.fixture
@@ -59,6 +64,14 @@ def home(tmp_path: Path) -> Path:
 
 def status(home: Path) -> Any:
     return json.loads(cli(home, "rollout", "status", "area", "--json"))
+
+
+def managed(server: Server, method: str, path: str, body: Any = None) -> Any:
+    """What the keeper answers."""
+    with Caller(server.control_port) as keeper:
+        answer = keeper.ask(method, path, body, Content_Type="application/json")
+    assert answer.status == 200, answer.body
+    return answer.json
 
 
 def test_a_good_version_goes_to_all_and_nobody_moves_back(home: Path) -> None:
@@ -83,10 +96,15 @@ def test_a_good_version_goes_to_all_and_nobody_moves_back(home: Path) -> None:
 def test_a_failing_version_is_sent_back_with_its_evidence(home: Path) -> None:
     publish(home, narrow.area, "area", [ROW | {"width": 1.0}], version="2.0.0")
     with Server(home) as server, Visitors(server.port) as visitors:
-        cli(home, "rollout", "start", "area", "--to", "2.0.0", *QUICK, *TOLERANT)
+        rollout = cloche.rollout("area", home=home)
+        shares = {"steps": ["20%", "50%", "100%"], "latency_margin": 200}
+        rollout.start("2.0.0", **shares, hold="1s", min_requests=40, no_harm_found=True)
         watched = run(home, "rollout", "status", "area", "--watch", "--json")
         assert watched.returncode == 1, watched.stdout + watched.stderr
         found = status(home)
+        assert (
+            managed(server, "GET", "/models/area/rollout") == found == json.loads(msgspec.json.encode(rollout.status()))
+        )
         assert found["rollout"]["reason"] in ("in_a_row", "errors")
         (errors,) = (each for each in found["evidence"]["metrics"] if each["metric"] == "errors")
         assert (errors["verdict"], errors["canary"], errors["stable"]) == ("worse", 1.0, 0.0)
@@ -95,7 +113,13 @@ def test_a_failing_version_is_sent_back_with_its_evidence(home: Path) -> None:
         narrower = ROW | {"width": 0.5}
         there = server.ask("POST", "/models/area/versions/2.0.0/predict", {"input": narrower})
         assert there.json["output"] == 1.5, "the failed version is there to be looked at"
+        visitors.stop()
+        cloche.make_default("area", "2.0.0", home=home)
+        until(lambda: server.predict("area", narrower).json.get("version") == "2.0.0")
+        assert managed(server, "POST", "/models/area/undo", {"message": "again"})["message"] == "again"
+        until(lambda: server.predict("area", narrower).json.get("version") == "1.0.0")
     assert visitors.statuses.keys() == {200, 500}
+    assert cloche.rollout("area", home=home).history()[0].message == "again"
     shown = cli(home, "rollout", "status", "area")
     assert f"rolled back: {found['rollout']['reason']}" in shown
     assert "100.00%" in next(line for line in shown.splitlines() if line.startswith("errors"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -26,9 +27,10 @@ def sockets_of(pids: list[int]) -> set[str]:
     found = set()
     for pid in pids:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            target = os.readlink(descriptor)
-            if target.startswith("socket:["):
-                found.add(target[8:-1])
+            with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+                target = os.readlink(descriptor)
+                if target.startswith("socket:["):
+                    found.add(target[8:-1])
     return found
 
 

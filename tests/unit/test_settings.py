@@ -177,6 +177,7 @@ def test_signers_have_names_and_policies_name_them(tmp_path: Path) -> None:
         ('[signatures.pricing]\nrequire = "signed"', r"requires a signature, and there is no table \[signers.NAME\]"),
         (SIGNERS.replace('"ci", "anna"', '"ci", "ann"'), r"names the signer ann, and there is no \[signers.ann\]"),
         ("[signatures.pricing]\nsigners = []", "require"),
+        ('[signatures."pricing-*"]\nrequire = "none"', r"'pricing-\*'\] is the name of no model"),
         ('[signatures.pricing]\nrequire = "maybe"', "maybe"),
         ("[signers.ci]", "a signer has a public_key; or"),
         ('[signers.ci]\nidentity = "anna@example.com"', "a signer has a public_key; or"),
@@ -190,3 +191,54 @@ def test_what_is_wrong_with_a_policy_is_named(tmp_path: Path, text: str, said: s
     file.write_text(text)
     with pytest.raises(InvalidSetting, match=said):
         load_settings(file)
+
+
+def sinks_of(tmp_path: Path, text: str, environ: dict[str, str] | None = None, secrets: bool = True) -> list[str]:
+    file = tmp_path / "cloche.toml"
+    file.write_text(f"[log]\n{text}\n")
+    return load_settings(file, environ or {}, secrets=secrets).log.sinks
+
+
+def test_sinks_are_addresses_and_those_with_secrets_are_referred_to(tmp_path: Path) -> None:
+    (tmp_path / "stream").write_text("redis://:rosebud@cache/0\n")
+    text = f'sinks = ["env:LOG_URL", "file:{tmp_path / "stream"}", "https://there/log"]'
+    address = "postgresql://ann:rosebud@one,two/log"
+    assert sinks_of(tmp_path, text, {"LOG_URL": address}) == [address, "redis://:rosebud@cache/0", "https://there/log"]
+    assert sinks_of(tmp_path, 'sinks = ["env:LOG_URL"]', secrets=False) == ["env:LOG_URL"]
+    given = load_settings(environ={"CLOCHE_LOG_SINKS": "sqlite, redis://:rosebud@cache/0"})
+    assert given.log.sinks == ["sqlite", "redis://:rosebud@cache/0"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('sinks = ["postgresql://ann:rosebud@db/log"]', "never as it is"),
+        ('sinks = ["https://rosebud@there/log"]', "never as it is"),
+        ('sinks = ["redis://cache/0?password=rosebud"]', "never as it is"),
+        ('sinks = ["env:NOT_SET"]', "something that exists"),
+        ("sinks = []", "the first is the log"),
+        ('sinks = ["sqlite", "sqlite"]', "one twice"),
+        ('sinks = "sqlite"', "log.sinks"),
+        ('mode = "sink"', "one that is elsewhere"),
+        ('mode = "sink"\nsinks = ["postgresql://db/log", "redis://cache/0"]', "name one sink"),
+    ],
+)
+def test_sinks_that_can_not_be_are_refused_without_showing_a_secret(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InvalidSetting, match=said) as refused:
+        sinks_of(tmp_path, text)
+    assert "rosebud" not in str(refused.value)
+
+
+def test_a_secret_in_an_address_is_refused_even_where_secrets_are_not_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSetting, match="never as it is"):
+        sinks_of(tmp_path, 'sinks = ["postgresql://ann:rosebud@db/log"]', secrets=False)
+
+
+def test_the_place_of_idempotency_keys_holds_no_password_as_it_is(tmp_path):
+    file = tmp_path / "cloche.toml"
+    file.write_text('idempotency = "env:KEYS"')
+    assert load_settings(file, {"KEYS": "redis://:rosebud@there/0"}).idempotency == "redis://:rosebud@there/0"
+    file.write_text('idempotency = "redis://:rosebud@there/0"')
+    with pytest.raises(InvalidSetting, match="idempotency") as caught:
+        load_settings(file, {})
+    assert "rosebud" not in str(caught.value)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from cloche.errors import NotPublishable
 from cloche.registry.bundle import Each, OnUnseen, Takes
+from cloche.registry.redaction import read_pointer
 from cloche.schema import UnknownFields
 from cloche.settings import LONGEST_MS
 
@@ -25,7 +26,8 @@ _CHOICES = {
 _LISTS = {
     "include": "modules and patterns of files, such as ['zoo/data/*.csv']",
     "exclude": "modules and patterns of files, such as ['zoo/data/*.csv']",
-    "required": "names of fields",
+    "required": "names of fields, such as ['carrier']",
+    "redact": "pointers into a record, such as ['/input/name']",
 }
 
 
@@ -47,6 +49,7 @@ class Draft:
     takes: Takes | None = None
     each: Each | None = None
     score: str | None = None
+    redact: Sequence[str] = ()
     golden: Comparison = "equal"
     deadline_ms: int | None = None
     hang_after_ms: int | None = None
@@ -81,6 +84,8 @@ def check_options(draft: Draft) -> None:
         value = getattr(draft, name)
         if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
             raise _meaningless(draft, name, f"it is a list of {meaning}")
+    for pointer in draft.redact:
+        _check_redacted(draft, pointer)
     if not isinstance(draft.files, Mapping):
         raise _meaningless(draft, "files", "it is a dict: name -> a Path, bytes, text or any object")
     if not isinstance(draft.steps, Mapping) or not all(isinstance(text, str) for text in draft.steps.values()):
@@ -95,6 +100,13 @@ def _check_texts(draft: Draft) -> None:
             raise _meaningless(draft, name, "it is text")
     if draft.score and not draft.score.startswith("/"):
         raise _meaningless(draft, "score", "it is a JSON pointer into an answer, such as '/price'; '' is all of it")
+
+
+def _check_redacted(draft: Draft, pointer: str) -> None:
+    try:
+        read_pointer(pointer)
+    except ValueError as error:
+        raise _meaningless(draft, "redact", str(error)) from None
 
 
 def _is_names(value: object) -> bool:

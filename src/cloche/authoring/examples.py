@@ -219,8 +219,11 @@ def _ordered(data: Any, features: list[str] | None) -> Any:
 
 
 def _framed(draft: Draft, data: Any) -> Examples:
+    _pandas()
     if len(data) == 0:
         raise InvalidExamples(reason="there are none; give some rows, such as X.head(20)")
+    if data.shape[1] == 0:
+        raise InvalidExamples(reason="they have no columns")
     training = draft.training if is_array(draft.training) else _training_frame(draft)
     described = describe_frame(data, training)
     frame = msgspec.convert(described, Frame)
@@ -321,9 +324,12 @@ def _fitting(draft: Draft, schema: Schema, calls: list[dict[str, Any]]) -> list[
 
 
 def _dicts(given: Any) -> list[dict[str, Any]]:
-    if not isinstance(given, list | tuple) or not all(isinstance(row, dict) for row in given):
-        wanted = "a DataFrame, a two-dimensional numpy array, or a list of dicts or of objects of one class"
+    wanted = "a DataFrame, a two-dimensional numpy array, or a list of dicts or of objects of one class"
+    if not isinstance(given, list | tuple):
         raise InvalidExamples(reason=f"they are a {type(given).__name__}; give {wanted}")
+    if others := [place for place, row in enumerate(given) if not isinstance(row, dict)]:
+        kind = type(given[others[0]]).__name__
+        raise InvalidExamples(reason=f"number {others[0]} of them is of type {kind}; give {wanted}")
     return _listed(given)
 
 
@@ -348,4 +354,4 @@ def _pandas() -> Any:
     try:
         return import_module("pandas")
     except ModuleNotFoundError:
-        raise MissingExtra(what="An estimator with examples in dicts", module="pandas", requirement="pandas") from None
+        raise MissingExtra(what="A model that takes a table", module="pandas", requirement="pandas") from None

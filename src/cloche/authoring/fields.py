@@ -14,11 +14,13 @@ from cloche.errors import InvalidExamples
 from cloche.registry.bundle import Field
 from cloche.runtimes.worker.instants import format_instant
 from cloche.runtimes.worker.outputs import to_json_value
+from cloche.runtimes.worker.tracebacks import clean_text
 from cloche.schema.dialect import escape
 
 _MIXED = frozenset({"any", "object", "list"})
 """What may be together at one place: JSON tells them apart."""
 
+_DEEPEST = 100
 _LISTS = (list, tuple)
 _MARKS = {"NAType": "na", "NaTType": "nat"}
 
@@ -43,12 +45,14 @@ def row_to_json(row: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str
     Raises:
         InvalidExamples, InvalidValue: it has a value without one.
     """
-    return {name: _to_json(value, fields.get(name)) for name, value in row.items()}
+    return {name: _to_json(value, fields.get(name), f"/{escape(name)}") for name, value in row.items()}
 
 
 def _describe(values: Sequence[Any], training: Sequence[Any], pointer: str) -> Field | None:
     if not values and not training:
         return None
+    if pointer.count("/") > _DEEPEST:
+        raise InvalidExamples(reason=f"{pointer[:_DEEPEST]}… is nested more than {_DEEPEST} levels deep")
     known = [value for value in (*values, *training) if _mark(value) is None]
     kinds = {_kind(value, pointer) for value in known}
     if len(kinds) > 1 and not kinds <= _MIXED:
@@ -75,10 +79,19 @@ def _fields(values: Sequence[Any], training: Sequence[Any], pointer: str) -> dic
     examples, more = ([value for value in part if isinstance(value, dict)] for part in (values, training))
     found = {}
     for name in dict.fromkeys(name for value in (*examples, *more) for name in value):
+        _check_name(name, pointer)
         seen, known = ([value[name] for value in part if name in value] for part in (examples, more))
-        if (field := _describe(seen, known, f"{pointer}/{escape(str(name))}")) is not None:
+        if (field := _describe(seen, known, f"{pointer}/{escape(name)}")) is not None:
             found[name] = field
     return found or None
+
+
+def _check_name(name: object, pointer: str) -> None:
+    place = f"a dict at {pointer}" if pointer else "a row"
+    if not isinstance(name, str):
+        raise InvalidExamples(reason=f"{place} has the name {name!r}; in JSON all names are text: use {str(name)!r}")
+    if name != clean_text(name):
+        raise InvalidExamples(reason=f"{place} has the name {name!r}, which is not valid Unicode")
 
 
 def _items(values: Sequence[Any], training: Sequence[Any], pointer: str) -> Field | None:
@@ -149,16 +162,17 @@ def _types(values: Sequence[Any]) -> str:
     return " and ".join(sorted({type(value).__name__ for value in values}))
 
 
-def _to_json(value: Any, field: Field | None) -> Any:
+def _to_json(value: Any, field: Field | None, pointer: str) -> Any:
     if _mark(value) is not None and (value is None or field is not None):
         return None
     if isinstance(value, dict):
-        return {name: _to_json(inner, ((field and field.fields) or {}).get(name)) for name, inner in value.items()}
-    if type(value) in (list, tuple):
-        return [_to_json(item, field and field.items) for item in value]
+        known = (field and field.fields) or {}
+        return {name: _to_json(inner, known.get(name), f"{pointer}/{escape(name)}") for name, inner in value.items()}
+    if type(value) in _LISTS:
+        return [_to_json(item, field and field.items, f"{pointer}/{place}") for place, item in enumerate(value)]
     if field is not None and field.kind in _WRITE:
         return _WRITE[field.kind](value)
-    return to_json_value(value)
+    return to_json_value(value, pointer)
 
 
 def text_of(value: Any) -> str:

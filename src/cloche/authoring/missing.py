@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from cloche.authoring.caution import about_changes
 from cloche.authoring.modules import own_file
@@ -16,6 +16,7 @@ from cloche.errors import DoesNotLoad, GoldenMismatch
 _MODULE = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'", re.M)
 _NAME = re.compile(r"^ImportError: cannot import name '(\w+)' from (?:partially initialized module )?'([\w.]+)'", re.M)
 _FILE = re.compile(r"^(?:\w+\.)*FileNotFoundError: .*/code/(.+?)['\"]", re.M)
+_BESIDE = re.compile(r"^FileNotFoundError: .*: '([^/'][^']*)'", re.M)
 _SCRIPT = re.compile(r"^NameError: name '__file__' is not defined", re.M)
 
 
@@ -53,6 +54,11 @@ def how_to_bring(traceback: str, left: Mapping[str, str]) -> str | None:
         return _module(f"{found[2]}.{found[1]}", left)
     if found := _FILE.search(traceback):
         return _file(found[1], left)
+    if (found := _BESIDE.search(traceback)) and Path(found[1]).is_file():
+        return (
+            f"{found[1]} is in the folder that you publish from, and a worker has another one. Publish it with "
+            f"files={{{found[1]!r}: Path({found[1]!r})}}, and ask for bundle.path({found[1]!r}) in load()."
+        )
     if _SCRIPT.search(traceback):
         return (
             "A class or function of a script or notebook has no file in a worker. Publish what it reads with "

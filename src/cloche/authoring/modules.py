@@ -157,12 +157,13 @@ def changed_since_import(modules: Modules) -> list[str]:
 
 
 def _has_changed(name: str, file: Path) -> bool:
-    """Compare the time of a source with the one that Python noted when it compiled it for the import."""
+    """Compare time and size of a source with those that Python noted when it compiled it for the import."""
     compiled = getattr(sys.modules.get(name), "__cached__", None)
     if compiled is None:
         return False
     with suppress(OSError):
         header = Path(compiled).read_bytes()[:16]
-        written = int(file.stat().st_mtime) & 0xFFFFFFFF
-        return header[4:8] == _UNHASHED and int.from_bytes(header[8:12], "little") != written
+        found = file.stat()
+        now = b"".join((int(number) & 0xFFFFFFFF).to_bytes(4, "little") for number in (found.st_mtime, found.st_size))
+        return header[4:8] == _UNHASHED and header[8:] != now
     return False

@@ -35,6 +35,13 @@ def outcomes_of(outputs: bytes, refusals: Mapping[int, Mapping[str, Any]]) -> li
     return [Outcome(output, refusals.get(row)) for row, output in enumerate(json.loads(outputs))]
 
 
+def about_answers(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return what the author should know about the answers."""
+    if any(outcome.refusal or outcome.output is not None for outcome in outcomes):
+        return []
+    return ["It answers null to all examples. Does it return what it computes?"]
+
+
 def describe_outputs(manifest: Manifest, outcomes: Sequence[Outcome]) -> Schema | None:
     """Return the JSON Schema that tells callers what answers are like, or None where the examples do not say.
 

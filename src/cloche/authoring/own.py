@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from cloche.model import Bundle, CallInfo
 from cloche.runtimes.worker import ranking
 from cloche.runtimes.worker.answering import Failed, answer
 from cloche.runtimes.worker.flavors.asking import Ask
-from cloche.runtimes.worker.manifest import Manifest, read_manifest
+from cloche.runtimes.worker.manifest import Each, Manifest, read_manifest
 
 
 def author_bundle(folder: Path, objects: Mapping[str, Any]) -> Bundle:
@@ -53,37 +54,62 @@ def own_outcomes(draft: Draft, kind: Kind, examples: Examples, folder: Path) -> 
         OnlyWorkersOpenIt: it can't be asked here.
     """
     manifest = read_manifest(folder)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with _refusing(draft):
             ask = kind.ask_of(draft, manifest, author_bundle(folder, objects_of(draft.files)))
-            return _answers(ask, manifest, examples)
+            if manifest.each is not None:
+                return _ranked(ask, manifest, examples, manifest.each)
+            outcomes = _answered(ask, manifest, examples.given, examples.calls)
+        alone = len(examples.calls) > 1
+        with _refusing(draft, "the first of them alone: " if alone else "the same row twice: "):
+            places = [0] if alone else [0, 0]  # else an answer per column might pass for one per row
+            _answered(ask, manifest, _at(examples.given, places), [examples.calls[place] for place in places])
+    return outcomes
+
+
+@contextmanager
+def _refusing(draft: Draft, given: str = "") -> Iterator[None]:
+    """Refuse a model that fails.
+
+    Args:
+        draft: with the model.
+        given: what it was given of the examples, where not all.
+    """
+    try:
+        yield
     except OnlyWorkersOpenIt:
         raise
     except Failed as failure:
-        raise _refused(draft, failure.reason) from None
-    except Exception as error:
-        raise _refused(draft, f"it raises {type(error).__name__}: {error}") from error
+        raise _refused(draft, given + failure.reason) from None
+    except (Exception, SystemExit) as error:
+        raise _refused(draft, f"{given}it raises {type(error).__name__}: {error}") from error
 
 
-def _answers(ask: Ask, manifest: Manifest, examples: Examples) -> list[Outcome]:
-    given = _as_taken(examples.given, manifest.takes)
-    parts = [(given, examples.calls, True)]
-    if manifest.each is not None:
-        parts = []
-        first = 0
-        for call in examples.calls:
-            last = first + len(call[ranking.list_name(manifest.each.path)])
-            parts.append((given[first:last], [call], False))
-            first = last
+def _at(given: Any, places: list[int]) -> Any:
+    """Return some rows of a frame, an array or a list."""
+    if hasattr(given, "iloc"):
+        return given.iloc[places]
+    return given[places] if hasattr(given, "dtype") else [given[place] for place in places]
+
+
+def _ranked(ask: Ask, manifest: Manifest, examples: Examples, each: Each) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    for rows, calls, many in parts:
-        infos = [CallInfo(id="", now_us=time.time_ns() // 1000) for _ in range(len(rows))]
-        raw = ask(rows, infos)
-        found = answer(lambda *_, raw=raw: raw, manifest, json.dumps(calls).encode(), {"many": many})
-        refusals = {int(row): refusal for row, refusal in found.refusals.items()} if many else {}
-        outcomes += outcomes_of(found.outputs, refusals)
+    first = 0
+    for call in examples.calls:
+        last = first + len(call[ranking.list_name(each.path)])
+        outcomes += _answered(ask, manifest, examples.given[first:last], [call])
+        first = last
     return outcomes
+
+
+def _answered(ask: Ask, manifest: Manifest, given: Any, calls: Sequence[dict[str, Any]]) -> list[Outcome]:
+    rows, many = _as_taken(given, manifest.takes), manifest.each is None
+    infos = [CallInfo(id="", now_us=time.time_ns() // 1000) for _ in range(len(rows))]
+    raw = ask(rows, infos)
+    found = answer(lambda *_: raw, manifest, json.dumps(calls).encode(), {"many": many})
+    refusals = {int(row): refusal for row, refusal in found.refusals.items()} if many else {}
+    return outcomes_of(found.outputs, refusals)
 
 
 def _as_taken(given: Any, takes: str) -> Any:

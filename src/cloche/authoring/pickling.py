@@ -22,6 +22,7 @@ from typing import Any, ClassVar, NoReturn, Protocol
 
 import cloudpickle
 
+from cloche.authoring import memos
 from cloche.authoring.listings import Listings
 from cloche.authoring.pydantic_classes import CORE_SCHEMA, Renamed, names_classes
 from cloche.authoring.references import imports_of
@@ -31,8 +32,8 @@ from cloche.errors import NotPublishable
 PROTOCOL = 5
 
 _NUMBER = re.compile(r"[0-9a-f]{32}")
-_CACHED = "__slotnames__"
-"""What pickling an instance leaves in its class."""
+_CACHED = ("__slotnames__", "__msgspec_cache__")
+"""What pickling an instance leaves in its class, and what msgspec does that has read its fields."""
 
 
 class _Writable(Protocol):
@@ -99,7 +100,7 @@ def pickled(value: object, what: str, pickles: Pickles) -> bytes:
 
 def _pickle(value: object, number_of: Callable[[type], str], told: Told) -> bytes:
     file = io.BytesIO()
-    _Pickler(file, number_of, told).dump(value)
+    _Pickler(file, number_of, told).dump(_in_order(value))
     return file.getvalue()
 
 
@@ -115,8 +116,11 @@ def _refuse_file(_: io.TextIOWrapper) -> NoReturn:
     raise TypeError("cannot pickle an open file")  # cloudpickle would take its whole content along, unasked
 
 
+_SETS = (set, frozenset)
+
+
 def _in_order(value: object) -> object:
-    return _Ordered(value) if type(value) in (set, frozenset) else value
+    return _Ordered(value) if type(value) in _SETS else value
 
 
 class _Ordered:
@@ -152,7 +156,11 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             self._told.paths.add(str(obj))
         if names_classes(obj):
             return self._renamed.of(obj.__reduce_ex__(PROTOCOL))
+        if (memo := memos.reduced(obj)) is not NotImplemented:
+            return memo
         reduced = super().reducer_override(obj)
+        if reduced is NotImplemented and not isinstance(obj, type | types.FunctionType):
+            return self._reduced_object(obj)
         if not isinstance(reduced, tuple) or len(reduced) < 3:
             return reduced
         if isinstance(obj, types.FunctionType):
@@ -174,10 +182,27 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _reduced_class(self, kind: type, make: Any, arguments: Any, state: Any, *rest: Any) -> Any:
         fields, slots = state
-        kept = {name: self._once(value) for name, value in fields.items() if name != _CACHED}
+        kept = {name: self._once(value) for name, value in fields.items() if name not in _CACHED}
         if CORE_SCHEMA in kept:
             kept[CORE_SCHEMA] = self._renamed.of(kept[CORE_SCHEMA])
         return (make, tuple(self._numbered(kind, argument) for argument in arguments), (kept, slots), *rest)
+
+    def _reduced_object(self, obj: object) -> Any:
+        """Pickle an object as it would be, with those of its attributes that are sets in order."""
+        kind = type(obj)
+        own = (kind.__reduce_ex__, kind.__reduce__) != (object.__reduce_ex__, object.__reduce__)
+        if own or kind in self.dispatch_table:
+            return NotImplemented
+        reduced: tuple[Any, ...] = obj.__reduce_ex__(PROTOCOL)  # type: ignore[assignment]  # object's own gives no text
+        make, arguments, state, *rest = reduced
+        return (make, arguments, self._state_in_order(state), *rest)
+
+    def _state_in_order(self, state: object) -> object:
+        if type(state) is tuple:  # attributes, and those that are slots
+            return tuple(map(self._state_in_order, state))
+        if type(state) is not dict or not any(type(value) in _SETS for value in state.values()):
+            return state
+        return {name: self._once(value) for name, value in state.items()}
 
     def _once(self, value: object) -> object:
         """Return a value, a set in order: the same object for the same set, so that it stays one."""

@@ -23,7 +23,7 @@ from cloche.authoring.kinds.kind import OnlyWorkersOpenIt
 from cloche.authoring.kinds.mlflow import installed
 from cloche.authoring.kinds.pickle_file import SUFFIXES
 from cloche.authoring.missing import advised
-from cloche.authoring.outcomes import Outcome, close_to, describe_outputs, golden_lines, same_type
+from cloche.authoring.outcomes import Outcome, about_answers, close_to, describe_outputs, golden_lines, same_type
 from cloche.authoring.own import own_outcomes
 from cloche.authoring.packing import pack
 from cloche.authoring.provenance import provenance
@@ -306,7 +306,7 @@ class _Attempt:
             golden=Golden(file=file, cases=cases, mode=self._draft.golden, rtol=RTOL, atol=ATOL),
             examples=_file(EXAMPLES, personal[EXAMPLES]),
         )
-        notices = [*about_code(self._packed.code), *self._packed.notices]
+        notices = [*about_code(self._packed.code), *about_answers(settled.outcomes), *self._packed.notices]
         return Prepared(manifest, {**self._trial.contents, **personal}, notices)
 
 
@@ -333,6 +333,7 @@ def _manifest(draft: Draft, packed: Packed, flavor: Flavor, examples: Examples |
         frame=examples.frame if examples else None,
         fields=(examples.fields or None) if examples else None,
         on_unseen=draft.on_unseen,
+        redact=tuple(sorted(set(draft.redact))),
         each=draft.each,
         deadline_ms=draft.deadline_ms,
         hang_after_ms=draft.hang_after_ms,

@@ -20,7 +20,7 @@ from cloche.errors import InvalidExamples
 from cloche.registry.bundle import Field
 from cloche.runtimes.worker.fields import row_reader
 from cloche.runtimes.worker.manifest import fields_of
-from cloche.runtimes.worker.outputs import to_json_value
+from cloche.runtimes.worker.outputs import InvalidValue, to_json_value
 from cloche.runtimes.worker.typed import is_pydantic, is_row_class, is_struct, object_reader
 from cloche.runtimes.worker.values import InvalidRow, Read
 from cloche.schema.dialect import Schema, types_of
@@ -67,20 +67,20 @@ def plain_rows(rows: Sequence[dict[str, Any]], training: Sequence[dict[str, Any]
     """Return rows that are dicts without a class: what their values are is seen by looking at them.
 
     Raises:
-        InvalidExamples, InvalidValue: a value can't be brought back from JSON.
+        InvalidExamples: a value can't be brought back from JSON.
     """
     described = describe_rows(rows, training)
-    return checked(Rows(list(rows), [row_to_json(row, described) for row in rows], described))
+    return checked(Rows(list(rows), _calls(rows, lambda row: row_to_json(row, described)), described))
 
 
 def typed_rows(rows: Sequence[Any], kind: type, conform: Conform) -> Rows:
     """Return rows for a model whose hint names their class. A dict among them is read as callers' JSON.
 
     Raises:
-        InvalidExamples, InvalidValue: a row is no object of the class, or a worker would make another one of its JSON.
+        InvalidExamples: a row is no object of the class, or a worker would make another one of its JSON.
     """
     read = object_reader(kind)
-    calls = conform([json_of(row) for row in rows])
+    calls = conform(_calls(rows, json_of))
     made = [_read(read, call, place) for place, call in enumerate(calls)]
     for place, (row, other) in enumerate(zip(rows, made, strict=True)):
         if not isinstance(row, dict):
@@ -92,9 +92,9 @@ def classed_rows(rows: Sequence[Any], schema: Schema, conform: Conform) -> Rows:
     """Return rows of a class for a model that takes dicts: with the values that the class says.
 
     Raises:
-        InvalidExamples, InvalidValue: a row does not fit.
+        InvalidExamples: a row does not fit.
     """
-    calls = conform([json_of(row) for row in rows])
+    calls = conform(_calls(rows, json_of))
     described = _described(schema)
     read = row_reader(fields_of(msgspec.to_builtins(described)))
     return Rows([_read(read, call, place) for place, call in enumerate(calls)], calls, described)
@@ -125,6 +125,16 @@ def _read(read: Read, call: dict[str, Any], place: int) -> Any:
         return read(call)
     except InvalidRow as error:
         raise InvalidExamples(reason=f"example {place}, {error.pointer or 'at its top'}: {error}") from None
+
+
+def _calls(rows: Sequence[Any], to_json: Callable[[Any], Any]) -> list[Any]:
+    calls = []
+    for place, row in enumerate(rows):
+        try:
+            calls.append(to_json(row))
+        except InvalidValue as error:
+            raise InvalidExamples(reason=f"example {place} has {error}") from None
+    return calls
 
 
 def json_of(row: Any) -> Any:

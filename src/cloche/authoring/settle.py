@@ -98,6 +98,8 @@ def none_works(traits: Traits, tried: Mapping[Takes, ClocheError]) -> ClocheErro
     *_, last = tried.values()
     if len(tried) == 1 or all(isinstance(error, InvalidExamples | InvalidSchema) for error in tried.values()):
         return last
+    if len({_last_line(error) for error in tried.values()}) == 1:
+        return last
     lines = [f"given {_FORMS[takes]}: {_last_line(error)}" for takes, error in tried.items()]
     if isinstance(last, DoesNotLoad):
         return DoesNotLoad(traceback="\n".join([last.details["traceback"], "This was tried:", *lines]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -48,6 +49,8 @@ def traits(model: Any, method: str = "predict") -> Traits:
     """
     given = model if isinstance(model, type) else type(model)
     kind = f"{given.__module__}.{given.__qualname__}"
+    if inspect.iscoroutinefunction(getattr(model, method, model)):
+        return Traits(kind, advice="it is async, and workers call plain functions: let one call asyncio.run(…) of it")
     if isinstance(model, Model) or (isinstance(model, type) and issubclass(model, Model)):
         return Traits(kind, "python")
     if isinstance(model, type):
@@ -59,8 +62,13 @@ def traits(model: Any, method: str = "predict") -> Traits:
     if others := [name for name in _METHODS if callable(getattr(model, name, None))]:
         advice = f"it has no method {method}; publish it with method={others[0]!r}, whose answers are then served"
         return Traits(kind, advice=advice)
+    if callable(model) and method != "predict":
+        return Traits(kind, advice=f"it has no method {method}; leave method= out, and it is called itself")
     if callable(model):
         return Traits(kind, "heuristic", ways=("rows", "row"))
+    if places := _places_of_models(model):
+        held = f"it has no method predict, and holds a model at {' and at '.join(places)}"
+        return Traits(kind, advice=f"{held}; publish that alone, or a cloche.Model that uses all of it")
     advice = (
         "it has no method predict; give an estimator, a cloche.Model, a function of a row, an ONNX model, "
         "or the path of a .onnx or pickle file"
@@ -78,6 +86,14 @@ def comes_from(model: object, package: str) -> bool:
     return any(kind.__module__.partition(".")[0] == package for kind in type(model).__mro__)
 
 
+def _places_of_models(holder: object) -> list[str]:
+    """Return where in a dict or list there is something that can predict."""
+    if not isinstance(holder, Mapping | list | tuple):
+        return []
+    items = holder.items() if isinstance(holder, Mapping) else enumerate(holder)
+    return [repr(place) for place, value in items if callable(getattr(value, "predict", None))]
+
+
 def _class(model: type, kind: str) -> Traits:
     """Return the traits of a class that is no `cloche.Model`: it may be written like one."""
     fitted = hasattr(model, "get_params")
@@ -91,16 +107,31 @@ def _class(model: type, kind: str) -> Traits:
 def _object(model: Any, kind: str) -> Traits:
     """Return the traits of an object that can be asked by a method: an estimator, or something like one."""
     names = getattr(model, "feature_names_in_", None)
+    first = model.steps[0][1] if type(model).__name__ == "Pipeline" else model
+    if _takes_texts(first):
+        return Traits(kind, advice=_OF_TEXTS)
     if not (hasattr(model, "get_params") or comes_from(model, "sklearn")):
         return Traits(kind, "object", ways=("frame", "array", "rows", "row"), by_answers=True)
     return Traits(
         kind,
         "sklearn",
-        ways=("frame",),
+        ways=("rows",) if type(first).__name__ == "DictVectorizer" else ("frame",),
         classes=_classes(model) if _is_classifier(model) else None,
         features=None if names is None else [str(name) for name in names],
         by_answers=True,
     )
+
+
+_OF_TEXTS = (
+    "it takes texts, and callers send rows with fields. Fit it behind make_column_transformer((vectorizer, 'text')), "
+    "or publish a function such as: lambda row: model.predict([row['text']])[0]"
+)
+
+
+def _takes_texts(model: Any) -> bool:
+    """Tell whether it is a vectorizer of texts: of a table it would read the names of the columns, and no more."""
+    is_vectorizer = type(model).__module__ == "sklearn.feature_extraction.text" and hasattr(model, "analyzer")
+    return is_vectorizer and model.preprocessor is None and not callable(model.analyzer)
 
 
 def _is_classifier(model: Any) -> bool:

@@ -23,6 +23,9 @@ COMMANDS = {
     "shadow": Entry("cloche.cli.shadow:shadow", "Compare a version that is asked too with the one that answers."),
     "registry": Entry("cloche.cli.registry:registry", "Check the store of bundles and releases, or copy it."),
     "log": Entry("cloche.cli.log:log", "Look into the inference log."),
+    "keeper": Entry("cloche.cli.keeper:keeper", "Say how shipping, retention and the other schedules stand."),
+    "backup": Entry("cloche.cli.backup:backup", "Copy the home to another place while it serves."),
+    "restore": Entry("cloche.cli.restore:restore", "Bring a home back from a backup."),
     "doctor": Entry("cloche.cli.doctor:doctor", "Say what holds on this machine, and which settings are in force."),
     "demo": Entry("cloche.cli.demo:demo", "Publish real models of flight delays, serve them, and send real calls."),
 }

@@ -8,19 +8,20 @@ from typing import Any
 
 import click
 
+from cloche.authoring.reason import reason_of_file
 from cloche.cli import show
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
-from cloche.cli.reason import reason_of_file
 from cloche.errors import ModelHeld
-from cloche.registry.apply import Terms, incompatibility, report
+from cloche.pages import plain
+from cloche.pages.release import applied_page, incompatible_page, plan_page
+from cloche.registry.apply import Terms
 from cloche.registry.apply import apply as apply_goal
 from cloche.registry.apply import plan as plan_goal
-from cloche.registry.changes import words
 from cloche.registry.goal import Goal, goal_file, load_goal
 from cloche.registry.plan import Plan, as_document
-from cloche.registry.release import Release
 
+REFUSED = 1
 CHANGES = 2
 HELD = 3
 
@@ -59,8 +60,8 @@ def apply(place: Place, /, file: Path | None, plan_only: bool, as_json: bool, **
     if as_json:
         show.document({**as_document(done.plan), "release": done.release.number if done.release else None})
     else:
-        _say(done.plan, goal)
-        _say_release(done.release)
+        show.page(applied_page(done, goal.where))
+        _say_incompatible(done.plan)
 
 
 def _plan(place: Place, goal: Goal, terms: Terms, as_json: bool, exit_code: bool) -> None:
@@ -69,8 +70,11 @@ def _plan(place: Place, goal: Goal, terms: Terms, as_json: bool, exit_code: bool
         show.document(as_document(made))
     else:
         _say(made, goal)
-    status = HELD if made.held else CHANGES if made.writes and exit_code else 0
-    raise click.exceptions.Exit(status)
+    if made.held:
+        raise click.exceptions.Exit(HELD)
+    if made.incompatible and not terms.accept_incompatible:
+        raise click.exceptions.Exit(REFUSED)
+    raise click.exceptions.Exit(CHANGES if made.writes and exit_code else 0)
 
 
 def _refuse(made: Plan, goal: Goal, as_json: bool) -> None:
@@ -83,22 +87,10 @@ def _refuse(made: Plan, goal: Goal, as_json: bool) -> None:
 
 
 def _say(made: Plan, goal: Goal) -> None:
-    for each in made.models:
-        if each.verdict == "held":
-            click.echo("\n".join(report(each, goal.where)))
-            continue
-        heads = {"unchanged": "nothing to do", "new": "new", "changed": "changes"}
-        click.echo(show.printable(f"{each.model}: {heads[each.verdict]}"))
-        for line in (*map(words, each.changes), *each.notes):
-            click.echo(show.printable(f"  {line}"))
-    for each in made.incompatible:
-        show.note("\n".join(incompatibility(each)))
-    if made.unmentioned:
-        click.echo(f"Not in {goal.where}, and left alone: {', '.join(made.unmentioned)}.")
+    show.page(plan_page(made, goal.where))
+    _say_incompatible(made)
 
 
-def _say_release(release: Release | None) -> None:
-    if release is None:
-        click.echo("Nothing differs, and nothing was written.")
-    else:
-        click.echo(f"Release {release.number} says so now; servers follow within 3 seconds.")
+def _say_incompatible(made: Plan) -> None:
+    if made.incompatible:
+        show.note(plain(incompatible_page(made)))

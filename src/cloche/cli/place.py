@@ -43,15 +43,15 @@ class Place:
             for sentence in unknown_variables(self.home.settings_file, os.environ):
                 click.echo(sentence, err=True)
 
-    def settings(self, flags: Mapping[str, object] | None = None) -> Settings:
-        """Return the settings in force, with `flags` (`server.port`) over all else.
+    def settings(self, flags: Mapping[str, object] | None = None, *, secrets: bool = True) -> Settings:
+        """Return the settings in force, with `flags` (`server.port`) over all else; perhaps without `secrets`.
 
         Raises:
             InvalidSetting: one of them is not valid.
         """
         from cloche.settings import load_settings
 
-        return load_settings(self.home.settings_file, os.environ, flags)
+        return load_settings(self.home.settings_file, os.environ, flags, secrets=secrets)
 
     def registry(self) -> Registry:
         """Return the registry."""

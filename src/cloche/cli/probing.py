@@ -59,7 +59,10 @@ def probe(workers: Workers) -> list[Attempt]:
         outside.mkdir()
         (outside / "note").write_text("as it was", encoding="utf-8")
         row = {"variable": _VARIABLE, "folder": str(outside), "port": port}
-        with WorkerProcess.start(bundle, confinement=confinement_of(workers)) as worker:
+        with (
+            _door(outside / "door"),
+            WorkerProcess.start(bundle, confinement=confinement_of(workers)) as worker,
+        ):
             worker.wait_loaded(_WITHIN_S)
             context = CallContext(id=NO_INFERENCE, now_us=0)
             answer = worker.predict(msgspec.json.encode([row]), 1, False, context, _WITHIN_S)
@@ -84,6 +87,15 @@ def _listening() -> Iterator[int]:
         port: int = stream.getsockname()[1]
         datagrams.bind(("127.0.0.1", port))
         yield port
+
+
+@contextmanager
+def _door(path: Path) -> Iterator[None]:
+    """Listen on a Unix socket, as databases and container engines do."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(path))
+        door.listen(1)
+        yield
 
 
 @contextmanager

@@ -12,10 +12,12 @@ import click
 
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
+from cloche.drivers import check_idempotency, check_sinks
 from cloche.errors import StoreUnavailable
 from cloche.processes.boot import ServerFile, start_logging
 from cloche.processes.supervisor import Supervisor
 from cloche.registry.release import Live
+from cloche.secrets import without_secrets
 from cloche.settings import Settings
 
 GREETING_S = 5.0
@@ -34,8 +36,8 @@ MOST_GREETED = 20
 @click.option("--insecure", is_flag=True, default=None, help="Listen on other hosts without a token.")
 @click.option(
     "--log-mode",
-    type=click.Choice(["disk", "os", "async"]),
-    help="Answer once a record is on disk, once the operating system has it, or at once.",
+    type=click.Choice(["disk", "os", "sink", "async"]),
+    help="Answer once a record is on disk, once the operating system has it, once the sink has it, or at once.",
 )
 @click.pass_obj
 def serve(
@@ -59,6 +61,9 @@ def serve(
         "log.mode": log_mode,
     }
     settings = place.settings(flags)
+    check_sinks(settings.log.sinks)
+    if settings.idempotency is not None:
+        check_idempotency(settings.idempotency)
     live = wait_for(_live(place))
     supervisor = Supervisor(place.home, settings)
     server = supervisor.open()
@@ -105,6 +110,12 @@ def live_lines(live: Live | str) -> list[str]:
     return [*lines, f"live     … and {left} more"] if left else lines
 
 
+def kept_in(settings: Settings) -> str:
+    """Return how calls are kept, and where, but for the usual place."""
+    sinks = [without_secrets(address) for address in settings.log.sinks]
+    return f"mode {settings.log.mode}" + ("" if sinks == ["sqlite"] else f", in {', '.join(sinks)}")
+
+
 def _say(text: str) -> None:
     """Say how it ends; a reader who has left keeps nobody from stopping."""
     with contextlib.suppress(OSError):
@@ -117,7 +128,7 @@ def _greet(place: Place, settings: Settings, server: ServerFile, live: Live | st
         f"home     {place.home.path}  ({place.why})",
         f"calls    {server.url}  (its pages: {server.url}/docs)",
         f"control  {server.control_url}",
-        f"log      mode {settings.log.mode}",
+        f"log      {kept_in(settings)}",
         *([] if settings.registry is None else [f"registry {settings.registry}"]),
         *live_lines(live),
     ]

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import sys
 import time
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
 import msgspec
 
-_GAP = "  "
+from cloche.pages import Facts, Part, Table, indented, printable
+
+__all__ = [
+    "Progress",
+    "Steps",
+    "document",
+    "facts",
+    "indented",
+    "json_option",
+    "line",
+    "note",
+    "page",
+    "printable",
+    "table",
+]
+
 _PROGRESS_S = 1.0
 
 
@@ -35,41 +49,29 @@ def note(text: str) -> None:
     click.echo(text, err=True)
 
 
+def page(parts: Iterable[Part]) -> None:
+    """Print a page."""
+    for part in parts:
+        if isinstance(part, Table):
+            table(part.headings, part.rows)
+        elif isinstance(part, Facts):
+            facts(part.pairs)
+        else:
+            click.echo(printable(part))
+
+
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows under headings: in a terminal to its width, elsewhere plain, aligned and never cut."""
-    texts = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
+    drawn = Table(headings, rows)
     if sys.stdout.isatty():
-        _rich_table(headings, texts)
-        return
-    widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
-    for row in (headings, *texts):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(_GAP.join(cells).rstrip())
+        _rich_table(headings, drawn.texts)
+    else:
+        click.echo("\n".join(drawn.lines()))
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> None:
     """Print names with their values, one a line; a value of many lines is indented under its name."""
-    width = max(len(name) for name, _ in pairs)
-    for name, value in pairs:
-        text = printable("" if value is None else str(value))
-        if "\n" in text:
-            click.echo(f"{name}\n{indented(text.rstrip())}")
-        else:
-            click.echo(f"{name.ljust(width)}{_GAP}{text}".rstrip())
-
-
-def indented(text: str) -> str:
-    """Return the text with each line moved to the right."""
-    return "\n".join(f"    {each}".rstrip() for each in text.split("\n"))
-
-
-def printable(text: str) -> str:
-    """Return text that can't move the cursor or change colors, whoever sent it."""
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each in "\n\t" or not unicodedata.category(each).startswith("C") else ascii(each)[1:-1] for each in text
-    )
+    click.echo("\n".join(Facts(pairs).lines()))
 
 
 class Progress:
@@ -81,13 +83,13 @@ class Progress:
         self._in_place = sys.stderr.isatty()
         self._spoke = False
 
-    def __call__(self, count: int) -> None:
-        """Learn that `count` are done."""
+    def __call__(self, count: int, *more: str) -> None:
+        """Learn that `count` are done, and what else the text has a place for."""
         if time.monotonic() - self._said_at < _PROGRESS_S:
             return
         self._said_at = time.monotonic()
         self._spoke = True
-        said = self._text.format(f"{count:,}")
+        said = self._text.format(f"{count:,}", *more)
         click.echo(f"\r{said}" if self._in_place else said, err=True, nl=not self._in_place)
 
     def end(self) -> None:

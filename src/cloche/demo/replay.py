@@ -20,7 +20,6 @@ from cloche.demo.flights import COLUMNS
 from cloche.demo.stage import MODEL
 from cloche.processes.boot import ServerFile
 
-CALLS_PER_S = 200
 CONNECTIONS = 4
 
 
@@ -30,15 +29,17 @@ class Replay:
     Args:
         server: what is called.
         flights: in the order in which they are sent.
+        calls_per_s: how many of them a second.
     """
 
-    def __init__(self, server: ServerFile, flights: pd.DataFrame) -> None:
+    def __init__(self, server: ServerFile, flights: pd.DataFrame, calls_per_s: int) -> None:
         self.answers: Counter[str] = Counter()
         """How many each version has answered; failures under their status."""
         self.stood_in = 0
         """How many of them a fallback has answered in its place."""
         self._address = urlsplit(server.url).netloc
         self._rows = _numbered(flights)
+        self._calls_per_s = calls_per_s
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._pool = ThreadPoolExecutor(CONNECTIONS)
@@ -65,7 +66,7 @@ class Replay:
         connection = http.client.HTTPConnection(self._address, timeout=30)
         while (flight := self._next()) and not self._stopping.is_set():
             number, row = flight
-            self._stopping.wait(max(0.0, began + number / CALLS_PER_S - time.monotonic()))
+            self._stopping.wait(max(0.0, began + number / self._calls_per_s - time.monotonic()))
             body = f'{{"input": {row}, "subject": "flight-{number}"}}'
             connection.request("POST", f"/models/{MODEL}/predict", body)
             response = connection.getresponse()

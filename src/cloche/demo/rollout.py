@@ -13,7 +13,7 @@ from cloche.assembly import open_registry
 from cloche.authoring.bridge import wait_for
 from cloche.demo.flights import COLUMNS
 from cloche.demo.models import boosted, carrier_mean, with_plane_age
-from cloche.demo.replay import CALLS_PER_S, Replay
+from cloche.demo.replay import Replay
 from cloche.demo.stage import (
     HEURISTIC,
     MODEL,
@@ -36,6 +36,7 @@ from cloche.registry.traffic import Rollout
 BOOSTED = "2.0.0"
 BROKEN = "2.1.0"
 LOOK_S = 1.0
+CALLS_PER_S = 200
 
 PLAN = (
     "--steps",
@@ -52,7 +53,13 @@ PLAN = (
 """The heuristic answers within 2 ms, and 100 ms are soon enough: the trees may be slower by a factor of 50."""
 
 
-def roll_out(folder: Path, once: bool, plan: tuple[str, ...] = PLAN, rows: int = TRAINING_ROWS) -> None:
+def roll_out(
+    folder: Path,
+    once: bool,
+    plan: tuple[str, ...] = PLAN,
+    rows: int = TRAINING_ROWS,
+    calls_per_s: int = CALLS_PER_S,
+) -> None:
     """Serve a heuristic, replay the flights from October on, and roll out a good version and a broken one.
 
     Args:
@@ -60,14 +67,15 @@ def roll_out(folder: Path, once: bool, plan: tuple[str, ...] = PLAN, rows: int =
         once: stop the server in the end, and do not wait for Ctrl-C.
         plan: options of `cloche rollout start`.
         rows: how many flights to train on.
+        calls_per_s: how many flights to send a second.
     """
     home = fresh_home(folder)
     step = Step()
     flights, known = read(step, rows)
     _publish_good(step, known, home)
     with serve(home) as server:
-        say(f"\nReplaying the flights from October on, in the order of their departure, {CALLS_PER_S} a second.")
-        with Replay(server, flights[~flights["month"].isin(TRAINING_MONTHS)]) as replay:
+        say(f"\nReplaying the flights from October on, in the order of their departure, {calls_per_s} a second.")
+        with Replay(server, flights[~flights["month"].isin(TRAINING_MONTHS)], calls_per_s) as replay:
             _bring_in(home, BOOSTED, plan)
             _publish_broken(step, known, home)
             _bring_in(home, BROKEN, plan)

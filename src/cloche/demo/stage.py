@@ -21,7 +21,7 @@ from cloche.assembly import open_registry
 from cloche.authoring.bridge import wait_for
 from cloche.demo.flights import read_flights
 from cloche.home import Home
-from cloche.notebook import publish
+from cloche.notebook.publishing import publish
 from cloche.processes.boot import ServerFile
 from cloche.registry.release import Reason
 from cloche.registry.routing import Wanted, make_default

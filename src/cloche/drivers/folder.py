@@ -44,6 +44,10 @@ class FolderObjects:
         """Store the object whole, synced to the disk, or not at all; False where the key was taken."""
         return await asyncio.to_thread(_create, self._folder, check_key(key), data)
 
+    async def delete(self, key: str) -> None:
+        """Delete the object; where there is none, that is as well."""
+        await asyncio.to_thread(_delete, self._folder / check_key(key))
+
     async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         """Yield the keys below `prefix` that sort after `after`, sorted."""
         keys = await asyncio.to_thread(lambda: sorted(_keys(self._folder, check_key(prefix))))
@@ -85,6 +89,14 @@ def _create(folder: Path, key: str, data: bytes) -> bool:
     return True
 
 
+def _delete(path: Path) -> None:
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    _sync_folder(path.parent)
+
+
 def _sync_folder(folder: Path) -> None:
     if os.name != "posix":
         return
@@ -96,6 +108,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _keys(folder: Path, prefix: str) -> Iterator[str]:
-    for parent, _, names in os.walk(folder / prefix):
+    for parent, _, names in os.walk(folder / prefix, onerror=_refuse):
         below = Path(parent).relative_to(folder).as_posix()
         yield from (f"{below}/{name}" for name in names if "#" not in name)
+
+
+def _refuse(error: OSError) -> None:
+    """Raise what keeps a folder from being read: it is not the same as one in which nothing is."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error

@@ -39,12 +39,16 @@ _RETRY: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
 """Its own three minutes would keep a gateway from saying that it sees no new releases."""
 
 _PROMPT: ClientConfig = {"read_timeout": "20s", "timeout": "1h"}
-_PATIENT: ClientConfig = {"timeout": "1h"}
-"""Its own thirty seconds for a whole request are too few for the blobs of large models. What stalls is given up early,
-but for the upload of something large: that hears nothing until all is sent."""
+"""Its own thirty seconds for a whole request are too few for the blobs of large models. What stalls is given up
+early."""
 
 _LARGE = 1024 * 1024
-"""Bytes that a slow line takes a while to send."""
+"""Bytes that a slow line takes a while to send. Who uploads so much hears nothing until all is sent, so that an upload
+which stalls is only known by the time that it takes."""
+
+_UPLOAD_S = 60.0
+_SLOWEST = 64 * 1024
+"""Bytes a second of a line that is waited for."""
 
 
 class ObstoreObjects:
@@ -52,11 +56,11 @@ class ObstoreObjects:
 
     Args:
         prompt: the store, given up where it says nothing for a while.
-        patient: the same, for large uploads.
+        patient: returns the same, for an upload that may take some seconds.
         where: it in words, without secrets.
     """
 
-    def __init__(self, prompt: Store, patient: Store, where: str) -> None:
+    def __init__(self, prompt: Store, patient: Callable[[float], Store], where: str) -> None:
         self._prompt = prompt
         self._patient = patient
         self._where = where
@@ -73,11 +77,14 @@ class ObstoreObjects:
         try:
             if parts.scheme == "memory":
                 memory = from_url(url)
-                return cls(memory, memory, where)
-            prompt, patient = (
-                from_url(url, retry_config=_RETRY, client_options=timeouts | _plain_http(parts.scheme))
-                for timeouts in (_PROMPT, _PATIENT)
-            )
+                return cls(memory, lambda _: memory, where)
+            common = _plain_http(parts.scheme)
+            prompt = from_url(url, retry_config=_RETRY, client_options=_PROMPT | common)
+
+            def patient(seconds: float) -> Store:
+                options: ClientConfig = {"timeout": f"{seconds:.3f}s"}
+                return from_url(url, retry_config=_RETRY, client_options=options | common)
+
             return cls(prompt, patient, where)
         except (BaseError, ValueError) as error:
             reason = f"{where}: {_first_line(error)}"
@@ -98,8 +105,14 @@ class ObstoreObjects:
         """Store the object whole or not at all; False where the key was taken."""
         check_key(key)
         with self._translated():
-            store = self._patient if len(data) > _LARGE else self._prompt
+            store = self._prompt if len(data) <= _LARGE else self._patient(_UPLOAD_S + len(data) / _SLOWEST)
             return await _in_thread(partial(_create, store, key, data))
+
+    async def delete(self, key: str) -> None:
+        """Delete the object; where there is none, that is as well."""
+        check_key(key)
+        with self._translated():
+            await _in_thread(partial(_delete, self._prompt, key))
 
     async def list(self, prefix: str, after: str = "") -> AsyncIterator[str]:
         """Yield the keys below `prefix` that sort after `after`, sorted."""
@@ -161,6 +174,11 @@ def _create(store: Store, key: str, data: bytes) -> bool:
     except AlreadyExistsError:
         return False
     return True
+
+
+def _delete(store: Store, key: str) -> None:
+    with suppress(FileNotFoundError):
+        obstore.delete(store, key)
 
 
 def _keys(store: Store, prefix: str, after: str) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from cloche.environments.altered import altered
 from cloche.environments.index import pip_settings, uv_environ
 from cloche.environments.recipe import Recipe, canonical
 from cloche.environments.shelf import interpreter
@@ -22,6 +23,10 @@ _REQUIREMENTS: Final = "requirements.txt"
 _CONSTRAINTS: Final = "constraints.txt"
 _ANYWHERE: Final = "-none-any"
 """How wheels are named that fit every platform."""
+
+_COPIED: Final = ("--link-mode", "copy")
+"""uv would share files with its cache, and by way of that with every environment of the same user: whoever edits one
+to look for a bug would edit them all."""
 
 _TESTS: Final = r"/tests?/"
 """Modules that no model imports, and that need not be compiled."""
@@ -91,8 +96,14 @@ class Builder:
         self._check(await self._pip(draft, tell), "uv can't install what it needs")
 
     async def _pip(self, draft: Path, tell: Tell, *sources: str) -> Done:
-        asked = ("--requirements", _REQUIREMENTS, "--constraints", _CONSTRAINTS, "--no-build", *sources)
-        return await self._run(draft, "pip", "install", "--python", str(interpreter(draft)), *asked, tell=tell)
+        """Install it; and past uv's cache, where somebody has edited what lies there since it was unpacked."""
+        asked = ("--requirements", _REQUIREMENTS, "--constraints", _CONSTRAINTS, "--no-build", *_COPIED, *sources)
+        install = ("pip", "install", "--python", str(interpreter(draft)), *asked)
+        done = await self._run(draft, *install, tell=tell)
+        if done.status or not (changed := await asyncio.to_thread(altered, draft)):
+            return done
+        tell(f"uv's cache has not what was published of {', '.join(changed)}, so it is fetched again")
+        return await self._run(draft, *install, "--no-cache", "--reinstall", tell=tell)
 
     async def _fetch_wheels(self, folder: Path, tell: Tell) -> list[Path]:
         await asyncio.to_thread(folder.mkdir)

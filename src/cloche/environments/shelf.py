@@ -37,7 +37,7 @@ class OnShelf(msgspec.Struct, frozen=True):
     used_s: float
     """When it was last asked for, in seconds of Unix time."""
     size: int
-    """Bytes on the disk; a file that it shares with another environment counts for both."""
+    """Bytes on the disk."""
 
 
 class Lock:

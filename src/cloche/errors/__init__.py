@@ -4,7 +4,7 @@
     ├── CallError        a caller's mistake: nothing was asked of the model
     │   ├── InvalidJson · NestedTooDeep · BodyTooLarge · UnsupportedEncoding
     │   ├── InvalidHeader · InvalidParameter · InvalidHttp · HeadTooLarge
-    │   ├── UnknownModel · UnknownVersion · PilotOnly · NotLiveThen
+    │   ├── UnknownModel · UnknownVersion · PilotOnly · NotLiveThen · IdempotencyKeyReused
     │   ├── UnknownPath · MethodNotAllowed · UnknownHost
     │   ├── SchemaMismatch
     │   └── Unauthorized · Forbidden
@@ -12,6 +12,7 @@
     │   ├── ModelFailed · InvalidOutput
     │   ├── VersionLoading · VersionUnavailable
     │   ├── ModelLoading · WorkerCrashed · WorkerUnavailable · Overloaded · DeadlineExceeded
+    │   ├── AnswerPending · IdempotencyUnavailable
     │   └── LogUnavailable
     ├── PublishError     a version that can't be published as it is
     │   ├── InvalidName · InvalidVersion · InvalidExamples · InvalidSchema · NotPublishable · FileUnusable
@@ -24,11 +25,14 @@
     │   ├── RegistryDiffers
     │   ├── InvalidGoal · ModelHeld · IncompatibleSchema · NothingToUndo · NoRollout · RolloutUnderWay
     ├── LogError         the inference log
-    │   ├── InferenceNotFound · LogInUse · LogCorrupt · SinkUnavailable
+    │   ├── InferenceNotFound · NotHeld · LogInUse · LogCorrupt · SinkUnavailable · QueryTooSlow · RollupsMissing
+    │   ├── ExportUnfinished · ExportDiffers · ExportDamaged · ExportInUse
+    ├── BackupError      copies of a home
+    │   ├── BackupNotFound · BackupDamaged · HomeNotEmpty · RestoreUnderWay
     └── SetupError       this machine, this folder, these settings
         ├── InvalidSetting · MissingExtra
         ├── EnvironmentDiffers · EnvironmentNotBuilt · PythonMissing · KeyUnusable
-        └── AddressTaken · UnsafeAddress · HomeInUse · ServerNotFound
+        └── AddressTaken · UnsafeAddress · HomeInUse · ServerNotFound · ScheduleNotFound · KeeperRefused
 
 A docstring is the message; `{names}` in it are filled from the keywords of the constructor, and it ends in what to
 do next. Codes are stable and never reused. What HTTP makes of them is known in `cloche.web.problems` alone.
@@ -36,11 +40,13 @@ do next. Codes are stable and never reused. What HTTP makes of them is known in 
 
 from __future__ import annotations
 
+from cloche.errors.backup import BackupDamaged, BackupError, BackupNotFound, HomeNotEmpty, RestoreUnderWay
 from cloche.errors.calls import (
     BodyTooLarge,
     CallError,
     Forbidden,
     HeadTooLarge,
+    IdempotencyKeyReused,
     InvalidHeader,
     InvalidHttp,
     InvalidJson,
@@ -59,10 +65,17 @@ from cloche.errors.calls import (
 )
 from cloche.errors.error import ClocheError
 from cloche.errors.log import (
+    ExportDamaged,
+    ExportDiffers,
+    ExportInUse,
+    ExportUnfinished,
     InferenceNotFound,
     LogCorrupt,
     LogError,
     LogInUse,
+    NotHeld,
+    QueryTooSlow,
+    RollupsMissing,
     SinkUnavailable,
 )
 from cloche.errors.publishing import (
@@ -102,7 +115,9 @@ from cloche.errors.registry import (
     VersionNotFound,
 )
 from cloche.errors.serving import (
+    AnswerPending,
     DeadlineExceeded,
+    IdempotencyUnavailable,
     InvalidOutput,
     LogUnavailable,
     ModelFailed,
@@ -120,9 +135,11 @@ from cloche.errors.setup import (
     EnvironmentNotBuilt,
     HomeInUse,
     InvalidSetting,
+    KeeperRefused,
     KeyUnusable,
     MissingExtra,
     PythonMissing,
+    ScheduleNotFound,
     ServerNotFound,
     SetupError,
     UnsafeAddress,
@@ -130,6 +147,10 @@ from cloche.errors.setup import (
 
 __all__ = [
     "AddressTaken",
+    "AnswerPending",
+    "BackupDamaged",
+    "BackupError",
+    "BackupNotFound",
     "BlobCorrupt",
     "BodyTooLarge",
     "BundleCorrupt",
@@ -140,11 +161,18 @@ __all__ = [
     "DoesNotLoad",
     "EnvironmentDiffers",
     "EnvironmentNotBuilt",
+    "ExportDamaged",
+    "ExportDiffers",
+    "ExportInUse",
+    "ExportUnfinished",
     "FileUnusable",
     "Forbidden",
     "GoldenMismatch",
     "HeadTooLarge",
     "HomeInUse",
+    "HomeNotEmpty",
+    "IdempotencyKeyReused",
+    "IdempotencyUnavailable",
     "IncompatibleSchema",
     "InferenceNotFound",
     "InvalidExamples",
@@ -159,6 +187,7 @@ __all__ = [
     "InvalidSchema",
     "InvalidSetting",
     "InvalidVersion",
+    "KeeperRefused",
     "KeyUnusable",
     "LogCorrupt",
     "LogError",
@@ -173,6 +202,7 @@ __all__ = [
     "NestedTooDeep",
     "NewerFormat",
     "NoRollout",
+    "NotHeld",
     "NotLiveThen",
     "NotPublishable",
     "NothingToUndo",
@@ -181,11 +211,15 @@ __all__ = [
     "PilotOnly",
     "PublishError",
     "PythonMissing",
+    "QueryTooSlow",
     "RegistryDiffers",
     "RegistryError",
     "ReleaseNotFound",
     "ReleaseTaken",
+    "RestoreUnderWay",
     "RolloutUnderWay",
+    "RollupsMissing",
+    "ScheduleNotFound",
     "SchemaMismatch",
     "ServerNotFound",
     "ServingError",

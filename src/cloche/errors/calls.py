@@ -63,6 +63,10 @@ class SchemaMismatch(CallError):
         return faults
 
 
+class IdempotencyKeyReused(CallError):
+    """This Idempotency-Key came with another call to {model} within 24 hours. Send each call with a key of its own."""
+
+
 class PilotOnly(CallError):
     """{model} {version} is in a pilot that this caller and this subject are not part of. Leave the version out."""
 

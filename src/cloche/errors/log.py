@@ -13,6 +13,10 @@ class InferenceNotFound(LogError):
     """No inference {id} in the log at {where}."""
 
 
+class NotHeld(LogError):
+    """Nobody of that name is held in the records of {what}. A hold on all models is released without naming one."""
+
+
 class LogInUse(LogError):
     """Another process writes the log at {where}. Stop it, or ask it."""
 
@@ -22,4 +26,31 @@ class LogCorrupt(LogError):
 
 
 class SinkUnavailable(LogError):
-    """The log at {where} can't be written now: {reason}. Nothing is lost: the spool keeps it, and it is tried again."""
+    """The log at {where} can't be used now: {reason}. Nothing is lost: the spool keeps what it does not have yet."""
+
+
+class ExportUnfinished(LogError):
+    """An export to {out} was cut short after {written:,} inferences. Go on with it by --resume, or begin anew by
+    --restart."""
+
+
+class ExportDiffers(LogError):
+    """What was cut short at {out} is an export with other filters. Leave them out to go on with it, or begin anew with
+    --restart."""
+
+
+class ExportDamaged(LogError):
+    """What was cut short at {folder} is not as it was left. Begin anew with --restart."""
+
+
+class ExportInUse(LogError):
+    """Another process exports to {out}. Wait for it, or write to another file."""
+
+
+class RollupsMissing(LogError):
+    """Calls in this log are not counted by time. Those in SQLite and PostgreSQL are; else ask `cloche log query`."""
+
+
+class QueryTooSlow(LogError):
+    """The log at {where} was searched for {timeout_ms} ms, and there was more to look at. Narrow it by model and since,
+    or by subject; or raise log.query_timeout_ms."""

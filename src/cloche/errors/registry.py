@@ -83,7 +83,7 @@ class ModelHeld(RegistryError):
 class IncompatibleSchema(RegistryError):
     """{report}
 
-    Say --accept-incompatible if the callers of it know.
+    If the callers of it know, say so: --accept-incompatible, or accept_incompatible in Python and HTTP.
     """
 
 

@@ -68,6 +68,18 @@ class DeadlineExceeded(ServingError):
     """No answer within the deadline of {deadline_ms} ms."""
 
 
+class AnswerPending(ServingError):
+    """The first call with this Idempotency-Key is still being answered. Ask again with the same key."""
+
+    retry_after_s = 1
+
+
+class IdempotencyUnavailable(ServingError):
+    """Idempotency keys can't be looked up or kept now, so no call with one is answered. Ask again with the same key."""
+
+    retry_after_s = 1
+
+
 class LogUnavailable(ServingError):
     """The inference log can't be written, so no answer is given: {reason}."""
 

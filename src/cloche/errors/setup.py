@@ -49,6 +49,14 @@ class HomeInUse(SetupError):
     """A server already runs on {home} (process {pid}). Stop it first, or choose another home with --home."""
 
 
+class ScheduleNotFound(SetupError):
+    """The keeper has no schedule named {name}; it has: {known}."""
+
+
+class KeeperRefused(SetupError):
+    """The keeper of {home} did not do it ({status}): {detail}"""
+
+
 class ServerNotFound(SetupError):
     """No server of {home} is running. Start one with: cloche serve"""
 

@@ -8,7 +8,11 @@ import contextlib
 import msgspec
 
 from cloche.errors import (
+    AnswerPending,
     CallError,
+    IdempotencyKeyReused,
+    IdempotencyUnavailable,
+    InvalidHeader,
     LogUnavailable,
     ModelLoading,
     SchemaMismatch,
@@ -21,11 +25,13 @@ from cloche.gateway.clock import Clock, Stopwatch
 from cloche.gateway.decide import Answer, decide
 from cloche.gateway.enrich import Dossier, enrich
 from cloche.gateway.history import History
+from cloche.gateway.once import Once
 from cloche.gateway.predict import predict
 from cloche.gateway.record import record, record_failure
 from cloche.gateway.shadow import Drawn, Shadows, drawn
 from cloche.gateway.tally import Labels, Tally
 from cloche.gateway.validate import Case, validate
+from cloche.log.subjects import PLAIN, Subjects
 from cloche.ports import Journal
 from cloche.values import Kind, Request, Timings
 
@@ -36,6 +42,8 @@ class Reply(msgspec.Struct, frozen=True):
     answer: Answer
     timings: Timings
     record_us: int
+    repeated: bool = False
+    """Whether it is the answer that an earlier call with the same idempotency key got."""
 
 
 class Pending(msgspec.Struct, frozen=True, eq=False):
@@ -58,13 +66,22 @@ class Pending(msgspec.Struct, frozen=True, eq=False):
 class Gateway:
     """The only way to a prediction. Every door makes a `Request`, and translates the `Reply`."""
 
-    def __init__(self, journal: Journal, clock: Clock | None = None, history: History | None = None) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock | None = None,
+        history: History | None = None,
+        once: Once | None = None,
+        subjects: Subjects = PLAIN,
+    ) -> None:
         self.loaded = Loaded()
         self.tally = Tally()
         self._journal = journal
         self._clock = clock or Clock()
-        self.shadows = Shadows(journal, self._clock)
+        self.shadows = Shadows(journal, self._clock, subjects)
+        self._subjects = subjects
         self._history = history
+        self._once = once
 
     async def answer(self, request: Request) -> Reply:
         """Answer a call; what happened is in the log by then.
@@ -73,6 +90,8 @@ class Gateway:
             CallError: the caller's mistake; nothing was asked of the model, and nothing is recorded.
             ServingError: it could not be answered; that is recorded.
         """
+        if request.idempotency_key is not None:
+            return await self._answer_once(request)
         pending = await self.begin(request)
         await asyncio.wait([pending.kept])
         return self.finish(pending)
@@ -97,7 +116,7 @@ class Gateway:
                 predicted = watch.lap(await predict(dossier, self._clock))
                 decision = watch.lap(decide(predicted))
                 timings = watch.timings
-                kept = record(decision, timings, self._journal)
+                kept = record(decision, timings, self._journal, self._subjects)
             except ServingError as error:
                 await self._fail(dossier, error, watch)
                 raise
@@ -132,6 +151,36 @@ class Gateway:
         if pending.beside is not None:
             self.shadows.offer(pending.beside)
         return Reply(answer, pending.timings, record_us)
+
+    async def _answer_once(self, request: Request) -> Reply:
+        """Answer a call that has a key, unless that was done before.
+
+        Raises:
+            InvalidHeader: no keys are kept here.
+            IdempotencyKeyReused, AnswerPending, IdempotencyUnavailable: see `Once.answer`.
+        """
+        unmarked = msgspec.structs.replace(request, idempotency_key=None)
+        model = self.loaded.models.get(request.model) or self.loaded.asleep.get(request.model)
+        if model is None:
+            return await self.answer(unmarked)
+        replies: list[Reply] = []
+
+        async def ask() -> Answer:
+            replies.append(await self.answer(unmarked))
+            return replies[-1].answer
+
+        deadline_ms = min(request.deadline_ms or model.deadline_ms, model.deadline_ms)
+        try:
+            if self._once is None:
+                raise InvalidHeader(header="Idempotency-Key", reason="no answers are kept here to be given again")
+            kept = await self._once.answer(request, deadline_ms / 1000, ask)
+        except (InvalidHeader, IdempotencyKeyReused, AnswerPending, IdempotencyUnavailable) as error:
+            self.tally.refuse(request.model, error.code)
+            raise
+        if kept is None:
+            return replies[-1]
+        self.tally.repeated[request.model,] += 1
+        return Reply(kept, Timings(), 0, repeated=True)
 
     async def _wake(self, request: Request, loading: ModelLoading, watch: Stopwatch) -> tuple[Choice, Case]:
         """Wait until a model that was asleep is loaded, then choose once more.
@@ -178,6 +227,6 @@ class Gateway:
         error.inference = dossier.ask.context.id
         beside = drawn(dossier, watch)
         with contextlib.suppress(LogUnavailable):  # the caller is told of the first failure, not of this one
-            await record_failure(dossier, error, watch.timings, self._journal)
+            await record_failure(dossier, error, watch.timings, self._journal, self._subjects)
             if beside is not None:
                 self.shadows.offer(beside)

@@ -49,12 +49,13 @@ class Sleepers:
     """The models that are asleep, and how long the others have had no call.
 
     Args:
-        workers: how many models are kept loaded in any case, and for how long the others are.
+        workers: how many models are kept loaded in any case, how many there may be, and for how long.
     """
 
     def __init__(self, workers: Workers) -> None:
         self.names: set[str] = set()
         self._warm = workers.warm
+        self._most = max(workers.warm, workers.awake)
         self._idle_s = workers.idle_ms / 1000
         self._called: dict[str, tuple[int, float]] = {}
         """Model -> how many calls it has had, and when (seconds of the loop's clock) that was first seen."""
@@ -66,13 +67,23 @@ class Sleepers:
         others = [name for name in newest_first if name not in set(awake)]
         self.names = set(others[max(0, self._warm - len(awake)) :])
 
-    def drowsy(self, models: Mapping[str, LoadedModel], live: Live, tally: Tally, now_s: float) -> list[str]:
+    def drowsy(
+        self, models: Mapping[str, LoadedModel], live: Live, tally: Tally, now_s: float, awake: int
+    ) -> list[str]:
         """Return the models to put to sleep: of those beyond the number kept, the ones unused for longest and too long.
 
+        Where more are awake than may be, as many more, however lately they had a call: but none that is answering one.
         Call it every few seconds: a call is noticed by what it has added to the tally.
+
+        Args:
+            models: those that are loaded, with their newest release.
+            live: what is live.
+            tally: of the gateway's calls.
+            now_s: by the loop's clock.
+            awake: how many models are loaded, or are going to be.
         """
-        spare = len(models) - self._warm
-        if spare <= 0:
+        spare, crowd = len(models) - self._warm, awake - self._most
+        if spare <= 0 and crowd <= 0:
             return []
         calls = Counter[str]()
         for (name, _, _), count in tally.calls.items():
@@ -80,12 +91,18 @@ class Sleepers:
         for name, model in models.items():
             if name not in self._called or self._called[name][0] != calls[name] or _is_busy(model):
                 self._called[name] = (calls[name], now_s)
-        idle = [name for name in models if now_s - self._called[name][1] > self._idle_s]
-        sleepy = [name for name in idle if name in live.models and not stays_awake(live.models[name])]
-        drowsy = sorted(sleepy, key=lambda name: self._called[name][1])[:spare]
+        unneeded = [name for name in models if name in live.models and not stays_awake(live.models[name])]
+        sleepy = sorted(unneeded, key=lambda name: self._called[name][1])
+        idle = sum(now_s - self._called[name][1] > self._idle_s for name in sleepy)
+        free = [name for name in sleepy[idle:] if not _is_busy(models[name])]
+        drowsy = (sleepy[:idle] + free)[: max(min(idle, spare), crowd, 0)]
         for name in drowsy:
             del self._called[name]  # who is woken begins anew, though the call that woke it may have left by then
         return drowsy
+
+    def has_room(self, awake: int) -> bool:
+        """Tell whether one more model may be loaded than so many."""
+        return awake < self._most
 
 
 def stays_awake(routing: Routing) -> bool:

@@ -181,6 +181,8 @@ class LoadedModel(msgspec.Struct, frozen=True, eq=False):
     """None where every call gets the default, or the version that it names."""
     release_digest: str = ""
     """Of the release, as it is stored."""
+    redact: tuple[str, ...] = ()
+    """Pointers to what no record of it keeps, besides those that a version names."""
 
     @property
     def longest_ms(self) -> int:

@@ -269,7 +269,8 @@ class Follower:
     def _wake(self, name: str, live: Live) -> asyncio.Future[None] | None:
         """See `Asleep.wake`."""
         if name not in self._woken:
-            if len(self._woken) >= MOST_WAKING:
+            self._put_to_sleep(coming=1)
+            if len(self._woken) >= MOST_WAKING or not self._sleepers.has_room(self._awake):
                 return None
             self.wakes += 1
             self._woken[name] = asyncio.get_running_loop().create_future()
@@ -283,15 +284,19 @@ class Follower:
         if (woken := self._woken.pop(name, None)) is not None:
             woken.set_result(None)
 
-    def _put_to_sleep(self) -> None:
-        """Let go of the models that nobody has called for long, but for as many as are kept."""
+    @property
+    def _awake(self) -> int:
+        return len(self._gateway.loaded.models.keys() | self._woken.keys())
+
+    def _put_to_sleep(self, coming: int = 0) -> None:
+        """Let go of the models that nobody has called for long, and of others where there is no room for what comes."""
         models, live = self._gateway.loaded.models, self._watch.live or Live()
         settled = {name: model for name, model in models.items() if model.release == live.released.get(name)}
         now_s = asyncio.get_running_loop().time()
-        drowsy = self._sleepers.drowsy(settled, live, self._gateway.tally, now_s)
+        drowsy = self._sleepers.drowsy(settled, live, self._gateway.tally, now_s, self._awake + coming)
         if not drowsy:
             return
-        logger.info("asleep, having had no calls for long: %s", ", ".join(drowsy))
+        logger.info("asleep, those that had no calls for longest: %s", ", ".join(drowsy))
         self._sleepers.names.update(drowsy)
         self._show({name: model for name, model in models.items() if name not in self._sleepers.names})
         for name in drowsy:
@@ -365,12 +370,16 @@ class Follower:
             if reason := why_not(task):
                 return _Failed(version, reason, not task.cancelled() and passes(task.exception()))
         versions = {version: task.result() for version, task in loading.items()}
-        for version, schema in routing.schemas.items():
+        for version in versions.keys() & routing.schemas.keys():
             try:
-                versions[version] = await self._versions.held_to(versions[version], schema)
+                versions[version] = await self._versions.held_to(versions[version], routing.schemas[version])
             except (ClocheError, OSError) as error:
                 return _Failed(version, f"its schema can't be read: {error}", passes(error))
-        self._put_in_force(load_model(name, number, routing, versions, self._deadline_ms, digest))
+        try:
+            model = load_model(name, number, routing, versions, self._deadline_ms, digest)
+        except KeyError as error:  # somebody wrote a release that nobody has checked
+            return _Failed(str(error.args[0]), "the release names it, and it is not active")
+        self._put_in_force(model)
         return None
 
     def _is_in_force(self, name: str, number: int) -> bool:

@@ -12,11 +12,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from cloche.registry.checking import LONGEST_TEXT
 from cloche.schema.dialect import unescape
 from cloche.schema.syntax import REFUSALS
-
-LONGEST = 256
-"""Characters of a subject, or of the value of an attribute."""
 
 _LARGEST_PLAIN = 1e21
 """From here on JavaScript writes a whole number with an exponent."""
@@ -82,7 +80,7 @@ NOTHING = Peeked()
 def text_of(value: object) -> str | None:
     """Return a text, number or boolean as JavaScript writes it; None for anything else, nothing, and what is long."""
     if type(value) is str:
-        return value if 0 < len(value) <= LONGEST else None
+        return value if 0 < len(value) <= LONGEST_TEXT else None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float) and abs(value) < _LARGEST_PLAIN and value % 1 == 0:

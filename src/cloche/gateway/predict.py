@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
+from msgspec.structs import replace
 
 from cloche.errors import DeadlineExceeded, ServingError
 from cloche.gateway.choose import StandIn
@@ -43,17 +44,18 @@ async def predict(dossier: Dossier, clock: Clock) -> Predicted:
         return Predicted(dossier, await choice.loaded.runtime.predict(ask, now + first_s))
     except ServingError as failure:
         for member in model.fallback:
-            prediction = await _stand_in(member, choice.loaded.manifest.each, ask, now + left_s)
+            prediction = await ask_stand_in(member, choice.loaded.manifest.each, ask, now + left_s)
             if prediction is not None:
                 return Predicted(dossier, prediction, member.name, failure)
         raise
 
 
-async def _stand_in(member: StandIn, each: Each | None, ask: Ask, deadline: float) -> Prediction | None:
+async def ask_stand_in(member: StandIn, each: Each | None, ask: Ask, deadline: float) -> Prediction | None:
     """Return a fallback's answer, or None where this member has none either."""
     if member.loaded is not None:
         try:
-            return await member.loaded.runtime.predict(ask, deadline)
+            own = replace(ask, values=None)  # those are in the order of the chosen version's columns
+            return await member.loaded.runtime.predict(own, deadline)
         except ServingError:
             return None
     if member.name == "constant":

@@ -11,16 +11,17 @@ import msgspec
 from cloche.errors import CallError, InvalidOutput, SchemaMismatch, ServingError, WorkerCrashed
 from cloche.gateway.decide import Decision
 from cloche.gateway.enrich import Dossier
+from cloche.gateway.redact import singles, without_redacted
 from cloche.log.columns import pack_call, pack_ranking, pack_text
+from cloche.log.subjects import PLAIN, Subjects
 from cloche.ports import Journal
-from cloche.registry.bundle import Manifest
 from cloche.runtimes.worker.ranking import list_name
 from cloche.values import RECORD_FORMAT, Personal, Prediction, Record, Timings
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def record(decision: Decision, timings: Timings, journal: Journal) -> asyncio.Future[None]:
+def record(decision: Decision, timings: Timings, journal: Journal, subjects: Subjects = PLAIN) -> asyncio.Future[None]:
     """Hand what happened to the journal; the answer may leave once the future is done.
 
     Raises:
@@ -37,6 +38,7 @@ def record(decision: Decision, timings: Timings, journal: Journal) -> asyncio.Fu
         failure=_reason(failure) if failure else None,
         printed=prediction.printed or (failure.private.get("printed", "") if failure else ""),
     )
+    personal = without_redacted(dossier, personal, subjects)
     fallback = failure.code if failure else None
     kept = _sealed(dossier, personal, timings, decision.outcome, (fallback, predicted.answered_by))
     return journal.append(_encode(kept))
@@ -46,7 +48,9 @@ def _packed_refusals(refusals: Mapping[int, msgspec.Raw]) -> dict[int, msgspec.R
     return {row: pack_text(bytes(said)) for row, said in refusals.items()}
 
 
-async def record_failure(dossier: Dossier, error: ServingError | CallError, timings: Timings, journal: Journal) -> None:
+async def record_failure(
+    dossier: Dossier, error: ServingError | CallError, timings: Timings, journal: Journal, subjects: Subjects = PLAIN
+) -> None:
     """Keep a call that could not be answered, with what its model's author needs to see why.
 
     Only of a shadow can that be a mistake in the call: the version that was live took it.
@@ -62,6 +66,7 @@ async def record_failure(dossier: Dossier, error: ServingError | CallError, timi
         failure=_reason(error),
         printed=private.get("printed", ""),
     )
+    personal = without_redacted(dossier, personal, subjects)
     await journal.append(_encode(_sealed(dossier, personal, timings, error.code, (None, None))))
 
 
@@ -116,7 +121,7 @@ def _packed_input(dossier: Dossier) -> msgspec.Raw:
     if manifest.each is None:
         return pack_text(dossier.ask.payload)
     (call,) = msgspec.json.decode(dossier.ask.payload)
-    return pack_call(call, manifest.each.path, _singles(manifest))
+    return pack_call(call, manifest.each.path, singles(manifest))
 
 
 def _packed_output(dossier: Dossier, prediction: Prediction) -> msgspec.Raw:
@@ -127,8 +132,3 @@ def _packed_output(dossier: Dossier, prediction: Prediction) -> msgspec.Raw:
     (ranked,) = msgspec.json.decode(prediction.outputs)
     ids = [item[each.item_id] for item in call[list_name(each.path)]]
     return pack_ranking(ranked, ids, each.item_id)
-
-
-def _singles(manifest: Manifest) -> frozenset[str]:
-    columns = manifest.frame.columns if manifest.frame else []
-    return frozenset(column.name for column in columns if column.float32)

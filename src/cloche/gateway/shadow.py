@@ -29,6 +29,7 @@ from cloche.gateway.predict import predict
 from cloche.gateway.record import record, record_failure
 from cloche.gateway.tally import ShadowTally
 from cloche.gateway.validate import Case, validate
+from cloche.log.subjects import PLAIN, Subjects
 from cloche.ports import Journal
 from cloche.registry.standing import DropReason, Shadowed
 
@@ -145,9 +146,10 @@ class _Line:
 class Shadows:
     """Asks the shadows of all models of a gateway."""
 
-    def __init__(self, journal: Journal, clock: Clock) -> None:
+    def __init__(self, journal: Journal, clock: Clock, subjects: Subjects = PLAIN) -> None:
         self.tally = ShadowTally()
         self._clock = clock
+        self._subjects = subjects
         self._later = _Later(journal, self._lose)
         self._lines: dict[str, _Line] = {}
         self._calls = self._bytes = 0
@@ -270,9 +272,10 @@ class Shadows:
             decision = watch.lap(decide(watch.lap(await predict(dossier, clock))))
         except (CallError, ServingError) as error:
             watch.lap(None)
-            await record_failure(dossier or _unread(choice, call.live, clock), error, watch.timings, self._later)
+            asked = dossier or _unread(choice, call.live, clock)
+            await record_failure(asked, error, watch.timings, self._later, self._subjects)
             return error.code
-        record(decision, watch.timings, self._later)
+        record(decision, watch.timings, self._later, self._subjects)
         return decision.outcome
 
 

@@ -56,6 +56,8 @@ class Tally:
         self.labeled: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
         """By model, attribute, value and outcome."""
         self.refused: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.repeated: defaultdict[tuple[str], int] = defaultdict(int)
+        """By model: calls that got the answer of an earlier one with their idempotency key."""
 
     def answered(self, model: str, version: str, outcome: str, answered_by: str | None, seconds: float) -> None:
         """Count a call that a version was asked."""

@@ -128,14 +128,16 @@ def _plain(routing: Routing, place: _Place) -> LoadedModel:
         default=default,
         versions=place.versions,
         deadline_ms=routing.deadline_ms or default.manifest.deadline_ms or place.limit_ms,
-        fallback=tuple(_stand_in(member, place.versions) for member in chain),
+        fallback=tuple(stand_in(member, place.versions) for member in chain),
         reserve_ms=routing.fallback.reserve_ms if routing.fallback else 0,
         shadow=LoadedShadow(place.versions[shadow.version], shadow.share) if shadow else None,
         release_digest=place.release_digest,
+        redact=routing.redact,
     )
 
 
-def _stand_in(member: str | Constant, versions: Mapping[str, LoadedVersion]) -> StandIn:
+def stand_in(member: str | Constant, versions: Mapping[str, LoadedVersion]) -> StandIn:
+    """Return a member of a fallback chain as it is asked."""
     if isinstance(member, Constant):
         return StandIn("constant", constant=member.constant)
     return StandIn(member, loaded=versions.get(member))

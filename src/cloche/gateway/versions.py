@@ -345,7 +345,7 @@ def _numbers(manifest: Manifest) -> list[str] | None:
 def _examples(folder: Path, manifest: Manifest) -> list[object]:
     if manifest.examples is None:
         return []
-    rows: list[object] = msgspec.json.decode((folder / manifest.examples.path).read_bytes())
+    rows: list[object] = msgspec.json.decode((folder / manifest.examples.path).read_bytes() or b"[]")
     return rows[:WARM_CASES]
 
 

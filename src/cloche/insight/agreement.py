@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from cloche.insight.answers import ScoreDistributions, distributions
 from cloche.insight.observe import draw_of
 from cloche.insight.pairs import FIRST, Pair, compare, is_answered
 from cloche.insight.sequential import bucket, quantile
 from cloche.ports import Filter, LogReader
 from cloche.registry.bundle import Manifest
 from cloche.registry.catalog import Registry
-from cloche.values import Record
+from cloche.values import Record, Timings
 
 MOST_PAIRS: Final = 2_000
 """Whose answers are compared. Of more it is a random sample; outcomes and latency are counted of all."""
 
 _EXAMPLES = 5
+_MOST_LABELS = 100
+_MOST_SCORES = 20_000
+_UNTIMED = Timings()
 _BINS = 10
 
 
@@ -56,6 +61,14 @@ class ScoreDifference(msgspec.Struct, frozen=True):
     p95: float
     largest: float
     histogram: list[Bin]
+
+
+class Relabeled(msgspec.Struct, frozen=True):
+    """How many rows the live version gave one label, and the shadow this one."""
+
+    live: Any
+    shadow: Any
+    rows: int
 
 
 class RankAgreement(msgspec.Struct, frozen=True):
@@ -98,7 +111,10 @@ class Comparison(msgspec.Struct, frozen=True):
     same: float | None
     """The share of rows that got the same answer."""
     same_label: float | None
+    labels: list[Relabeled]
+    """The most frequent first."""
     score: ScoreDifference | None
+    scores: ScoreDistributions | None
     ranking: RankAgreement | None
     furthest: list[Example]
 
@@ -125,7 +141,7 @@ class Tallied(msgspec.Struct):
         self.against[live.version] = self.against.get(live.version, 0) + 1
         ended = live.fallback or live.outcome, shadow.outcome
         self.outcomes[ended] = self.outcomes.get(ended, 0) + 1
-        if is_answered(live) and is_answered(shadow):
+        if is_answered(live) and is_answered(shadow) and shadow.timings != _UNTIMED:
             for histogram, record in ((self.live_us, live), (self.shadow_us, shadow)):
                 place = bucket(max(record.timings.predict_us, 1))
                 histogram[place] = histogram.get(place, 0) + 1
@@ -192,7 +208,7 @@ class Agreement:
             self._newest_us = max(self._newest_us, together[0].time_us)
         self._settled, self._settled_us = settled, until_us
         found = settled if recent is None else recent
-        return [_comparison(version, found[version]) for version in sorted(found)]
+        return [comparison_of(version, found[version]) for version in sorted(found)]
 
     async def _moments(self) -> AsyncIterator[list[Record]]:
         """Yield the records of shadows and of their live calls, together those of one microsecond."""
@@ -229,7 +245,8 @@ def _copied(found: dict[str, Tallied]) -> dict[str, Tallied]:
     return {version: tallied.copy() for version, tallied in found.items()}
 
 
-def _comparison(version: str, tallied: Tallied) -> Comparison:
+def comparison_of(version: str, tallied: Tallied) -> Comparison:
+    """Return what was seen of a version beside the live ones."""
     pairs = [pair for _, _, pair in tallied.pairs]
     rows, labeled = sum(pair.rows for pair in pairs), sum(pair.labeled for pair in pairs)
     far = heapq.nlargest(_EXAMPLES, (pair for pair in pairs if pair.apart > 0), key=lambda pair: pair.apart)
@@ -246,6 +263,8 @@ def _comparison(version: str, tallied: Tallied) -> Comparison:
         rows=rows,
         same=sum(pair.same for pair in pairs) / rows if rows else None,
         same_label=sum(pair.same_label for pair in pairs) / labeled if labeled else None,
+        labels=_labels([labels for pair in pairs for labels in pair.labels]),
+        scores=_distributions([scores for pair in pairs for scores in pair.scores]),
         score=_score([difference for pair in pairs for difference in pair.differences]),
         ranking=_ranking([pair for pair in pairs if pair.tau is not None or pair.overlaps]),
         furthest=[Example(pair.live, pair.shadow, pair.apart) for pair in far],
@@ -269,6 +288,18 @@ def _score(differences: Sequence[float]) -> ScoreDifference | None:
         largest=sizes[-1],
         histogram=_histogram(sorted(differences)),
     )
+
+
+def _distributions(scores: Sequence[tuple[float, float]]) -> ScoreDistributions | None:
+    some = scores[:_MOST_SCORES]
+    return distributions([live for live, _ in some], [shadow for _, shadow in some])
+
+
+def _labels(labels: Sequence[tuple[Any, Any]]) -> list[Relabeled]:
+    """Count pairs of labels; those are any JSON scalars, of which `true` and 1 are not the same."""
+    texts = Counter(msgspec.json.encode(pair) for pair in labels)
+    pairs = [(msgspec.json.decode(text, type=tuple[Any, Any]), rows) for text, rows in texts.most_common(_MOST_LABELS)]
+    return [Relabeled(live, shadow, rows) for (live, shadow), rows in pairs]
 
 
 def _histogram(values: Sequence[float]) -> list[Bin]:

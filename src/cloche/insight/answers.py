@@ -21,7 +21,7 @@ from cloche.values import NO_INFERENCE, CallContext
 LEVELS: Final = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "max": 1.0}
 
 _MOST_PLACES = 20
-_NOTHING = None
+_ABSENT = object()
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -110,20 +110,21 @@ def differing(before: Sequence[Answer], after: Sequence[Answer], alike: Alike) -
 
 def _places(one: Answer, other: Answer, alike: Alike) -> list[PlaceDifference]:
     if one.is_answered and other.is_answered:
-        return list(_differences(one.output, other.output, alike, ""))
+        return list(differences(one.output, other.output, alike, ""))
     said = [answer.output if answer.is_answered else answer.refusal or answer.failure for answer in (one, other)]
     return [] if one == other else [PlaceDifference("", *said)]
 
 
-def _differences(one: Any, other: Any, alike: Alike, pointer: str) -> Iterator[PlaceDifference]:
+def differences(one: Any, other: Any, alike: Alike, pointer: str = "") -> Iterator[PlaceDifference]:
+    """Yield the places where two JSON values are not the same; what is missing in one of them is shown as null."""
     if isinstance(one, dict) and isinstance(other, dict):
         for name in dict.fromkeys((*one, *other)):
-            yield from _differences(one.get(name), other.get(name), alike, f"{pointer}/{escape(name)}")
+            yield from differences(one.get(name, _ABSENT), other.get(name, _ABSENT), alike, f"{pointer}/{escape(name)}")
     elif isinstance(one, list) and isinstance(other, list):
-        for place, (left, right) in enumerate(zip_longest(one, other, fillvalue=_NOTHING)):
-            yield from _differences(left, right, alike, f"{pointer}/{place}")
+        for place, (left, right) in enumerate(zip_longest(one, other, fillvalue=_ABSENT)):
+            yield from differences(left, right, alike, f"{pointer}/{place}")
     elif not alike(one, other):
-        yield PlaceDifference(pointer, one, other)
+        yield PlaceDifference(pointer, *(None if value is _ABSENT else value for value in (one, other)))
 
 
 def scores_of(manifest: Manifest, answers: Sequence[Answer]) -> list[float]:

@@ -150,7 +150,7 @@ async def _asked(before: Manifest, after: Manifest, asking: Asking) -> tuple[lis
 def _examples(copy: Copy) -> list[dict[str, Any]]:
     if copy.manifest.examples is None:
         return []
-    rows: list[dict[str, Any]] = msgspec.json.decode((copy.folder / copy.manifest.examples.path).read_bytes())
+    rows: list[dict[str, Any]] = msgspec.json.decode((copy.folder / copy.manifest.examples.path).read_bytes() or b"[]")
     return rows
 
 

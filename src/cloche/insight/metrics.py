@@ -58,13 +58,18 @@ def alpha_of(plan: RolloutPlan) -> float:
     return ALPHA / (_TESTS * len(plan.steps))
 
 
-def trip(window: Window, plan: RolloutPlan) -> str | None:
+def trip(window: Window, default: Sample, plan: RolloutPlan) -> str | None:
     """Return what sends a version back at once, without waiting for anything: `in_a_row`, `crashes`, `invalid_output`.
 
     Calls in a row that it did not answer, while the default answered most of its own; or the first few crashes or
     invalid outputs of both arms, if all were the canary's. By chance each is so with a probability of its share.
+
+    Args:
+        window: what was seen since the step began.
+        default: the calls that the canary is compared with: in the last step, those of the step before.
+        plan: says how many steps share the alpha.
     """
-    if window.in_a_row >= IN_A_ROW and 2 * window.beside_failed <= window.beside:
+    if window.in_a_row >= IN_A_ROW and 2 * window.beside_failed <= window.beside and _no_chance(window, default, plan):
         return "in_a_row"
     canary, stable = window.canary, window.stable
     pairs = {
@@ -75,6 +80,13 @@ def trip(window: Window, plan: RolloutPlan) -> str | None:
         if alone >= LEAST_ALONE and not beside and window.share**alone <= alpha_of(plan):
             return metric
     return None
+
+
+def _no_chance(window: Window, default: Sample, plan: RolloutPlan) -> bool:
+    """Tell whether a version that fails as often as the default hardly ever fails so many times in a row."""
+    usual = (default.errors + default.fallback) / max(default.calls, 1)
+    meanwhile = window.beside_failed / max(window.beside, 1)
+    return window.canary.calls * max(usual, meanwhile) ** window.in_a_row <= alpha_of(plan)
 
 
 def measure(window: Window, plan: RolloutPlan) -> list[Measured]:

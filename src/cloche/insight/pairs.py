@@ -35,15 +35,29 @@ class Pair(msgspec.Struct, frozen=True):
     rows: int = 0
     same: int = 0
     """Rows that got the same answer, to the last digit."""
-    labeled: int = 0
-    """Rows that got a label from both."""
-    same_label: int = 0
-    differences: tuple[float, ...] = ()
-    """Of the scores, the shadow's less the live one's: one of each row that has both."""
+    labels: tuple[tuple[Any, Any], ...] = ()
+    """The live one's and the shadow's, of each row that got a label from both."""
+    scores: tuple[tuple[float, float], ...] = ()
+    """The same of each row that has a score from both."""
     tau: float | None = None
     """Of a ranking: Kendall's tau-b."""
     overlaps: dict[int, float] = {}
     """Of a ranking with more than k items: k -> the share of the first k that both have there."""
+
+    @property
+    def labeled(self) -> int:
+        """Rows that got a label from both."""
+        return len(self.labels)
+
+    @property
+    def same_label(self) -> int:
+        """Those of them that got the same one."""
+        return sum(one == other for one, other in self.labels)
+
+    @property
+    def differences(self) -> tuple[float, ...]:
+        """Of the scores, the shadow's less the live one's."""
+        return tuple(other - one for one, other in self.scores)
 
     @property
     def apart(self) -> float:
@@ -83,9 +97,8 @@ def compare(live: Record, shadow: Record, versions: tuple[Manifest, Manifest]) -
     return Pair(
         *ids,
         **common,
-        labeled=len(labels),
-        same_label=sum(one == other for one, other in labels),
-        differences=_differences(rows, (versions[0].score, versions[1].score)),
+        labels=tuple(labels),
+        scores=_scores(rows, (versions[0].score, versions[1].score)),
     )
 
 
@@ -107,11 +120,13 @@ def _label(answer: Any) -> Any:
     return answer.get("label") if isinstance(answer, dict) else None
 
 
-def _differences(rows: Sequence[tuple[Any, Any]], pointers: tuple[str | None, str | None]) -> tuple[float, ...]:
+def _scores(
+    rows: Sequence[tuple[Any, Any]], pointers: tuple[str | None, str | None]
+) -> tuple[tuple[float, float], ...]:
     if pointers[0] is None or pointers[1] is None:
         return ()
     scores = [(number_at(one, pointers[0]), number_at(other, pointers[1])) for one, other in rows]
-    return tuple(other - one for one, other in scores if one is not None and other is not None)
+    return tuple((one, other) for one, other in scores if one is not None and other is not None)
 
 
 def _compare_rankings(pair: Pair, rankings: tuple[Any, Any], each: tuple[Each, Each]) -> Pair:

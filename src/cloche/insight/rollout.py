@@ -30,9 +30,10 @@ def decide(rollout: Rollout, window: Window, now_us: int) -> Rollout | None:
         window: what was seen since its step began.
         now_us: microseconds UTC.
     """
-    measured = measure(beside(rollout, window), rollout.plan)
+    compared = beside(rollout, window)
+    measured = measure(compared, rollout.plan)
     worse = [found.metric for found in measured if found.verdict == "worse"]
-    if harm := trip(window, rollout.plan) or next(iter(worse), None):
+    if harm := trip(window, compared.stable, rollout.plan) or next(iter(worse), None):
         return _turned(rollout, now_us, window, measured, state="rolled_back", reason=harm)
     if rollout.state == "paused":
         return None
@@ -63,14 +64,15 @@ def has_data(rollout: Rollout, window: Window) -> bool:
 def beside(rollout: Rollout, window: Window) -> Window:
     """Return what the canary is compared with beside it: in the last step, the default's calls of the step before.
 
-    These are in the evidence with which the last step began; they are not where there was no other step, or where a
-    person has resumed it.
+    These are in the evidence with which the last step began, or has paused by itself; they are not where there was no
+    other step, or where a person has paused or resumed it.
     """
     if compares(rollout) or not rollout.evidence.get("calls"):
         return window
     calls = rollout.evidence["calls"]["stable"]
     shares = {found["metric"]: found.get("stable") or 0.0 for found in rollout.evidence["metrics"]}
-    stable = Sample(calls=calls, **{metric: round(shares.get(metric, 0.0) * calls) for metric in RATES})
+    counts = {metric: round(shares.get(metric, 0.0) * calls) for metric in RATES}
+    stable = Sample(calls=calls, crashes=window.stable.crashes, **counts)
     return msgspec.structs.replace(window, stable=stable)
 
 
@@ -106,7 +108,7 @@ def refuse(rollout: Rollout, now_us: int, check: str, evidence: dict[str, Any]) 
 
 
 def evidence_of(plan: RolloutPlan, window: Window, measured: list[Measured]) -> dict[str, Any]:
-    """Return what is kept of a step in the release that ends it."""
+    """Return what is kept of a step in the release that ends it; `window` is what was measured, as of `beside`."""
     found: dict[str, Any] = msgspec.to_builtins(
         {
             "calls": {"canary": window.canary.calls, "stable": window.stable.calls},
@@ -120,5 +122,5 @@ def evidence_of(plan: RolloutPlan, window: Window, measured: list[Measured]) -> 
 
 
 def _turned(rollout: Rollout, now_us: int, window: Window, measured: list[Measured], **changes: Any) -> Rollout:
-    evidence = evidence_of(rollout.plan, window, measured)
+    evidence = evidence_of(rollout.plan, beside(rollout, window), measured)
     return msgspec.structs.replace(rollout, step_us=now_us, evidence=evidence, **changes)

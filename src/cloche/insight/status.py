@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from cloche.errors import NoRollout
 from cloche.insight.metrics import SCORE_SHIFT, Measured, measure
 from cloche.insight.observe import Observer, arms_of
 from cloche.insight.rollout import beside, beyond, compares, evidence_of, passes
@@ -42,29 +43,33 @@ class Watch:
         self._limit_ms = limit_ms
         self._observed: tuple[Rollout, Observer] | None = None
 
-    async def look(self, now_us: int) -> Status | None:
-        """Return the status now, or None where the model has had no rollout.
+    async def look(self, now_us: int) -> Status:
+        """Return the status now; where a rollout is over, that of the last one.
 
         Raises:
+            NoRollout: the model has had none.
+            ModelNotFound: no such model is published.
             RegistryError, LogError: the registry or the log can't be read.
         """
         live = await self._registry.releases.live()
         routing = live.models.get(self._model)
         rollout = routing.progress if routing else None
         if routing is None or rollout is None:
-            return None
+            await self._registry.resolve(self._model, "*")  # says so where there is no such model
+            raise NoRollout(model=self._model)
         release = live.released[self._model]
         if rollout.state not in ("progressing", "paused") or rollout.step < 0:
             waiting = ["the preflight"] if rollout.state == "preflight" else []
             return Status(self._model, release, rollout, None, rollout.evidence, waiting)
         window = await (await self._observer(routing, rollout)).look(now_us)
-        measured = measure(beside(rollout, window), rollout.plan)
+        compared = beside(rollout, window)
+        measured = measure(compared, rollout.plan)
         return Status(
             model=self._model,
             release=release,
             rollout=rollout,
             share=rollout.plan.steps[rollout.step],
-            evidence=rollout.evidence if _has_paused(rollout) else evidence_of(rollout.plan, window, measured),
+            evidence=rollout.evidence if _has_paused(rollout) else evidence_of(rollout.plan, compared, measured),
             waiting_for=_waiting_for(rollout, routing, window, measured, now_us),
         )
 

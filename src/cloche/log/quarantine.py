@@ -33,11 +33,13 @@ class Quarantine:
         self.folder = spool_root / QUARANTINE
 
     def add(self, segment: Path, damage: Damage, reason: str) -> None:
-        """Copy the damaged bytes, on the disk when it returns. The same damage twice is the same file."""
+        """Copy the damaged bytes, on the disk when it returns. Of the same damage twice nothing more is kept."""
         self.folder.mkdir(mode=0o700, exist_ok=True)
         spool, number = segment.parent.name, int(segment.stem)
         note = Note(spool, number, damage.start, damage.end, reason, time.time_ns() // 1000)
         name = f"{spool}-{number:08d}-{damage.start}"
+        if (self.folder / f"{name}.json").exists():
+            return
         with segment.open("rb") as file:
             _keep(self.folder / f"{name}.bin", os.pread(file.fileno(), damage.end - damage.start, damage.start))
         _keep(self.folder / f"{name}.json", msgspec.json.encode(note))
@@ -52,7 +54,9 @@ class Quarantine:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
+    unfinished = path.with_name(f"{path.name}.new")
+    with unfinished.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+    unfinished.replace(path)

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
 from cloche.log.columns import is_packed, unpack, unpack_output
-from cloche.ports import Filter, LogReader
-from cloche.values import Personal, Record, Timings
+from cloche.values import Personal, Record, Timings, Tombstone, is_erased
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PROGRESS = 500
 _personal = msgspec.msgpack.Decoder(Personal).decode
-_encode = msgspec.json.Encoder().encode
+_tombstone = msgspec.msgpack.Decoder(Tombstone).decode
 
 
 def to_json(record: Record) -> dict[str, Any]:
     """Return all there is in a record as one JSON object.
 
     `input` and `output`, or `inputs` and `outputs` where the caller sent many rows. Of an erased personal part only
-    `"erased": true` is left, and of a damaged one `"damaged": true`.
+    `"erased": true` is left, with the `erasure` that says who ordered it, when and why; of a damaged one
+    `"damaged": true`.
 
     Raises:
         NewerFormat: a later Cloche packed the input or output.
@@ -63,48 +59,10 @@ def timestamp(time_us: int) -> str:
     return (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-async def export(
-    reader: LogReader, wanted: Filter, out: Path | IO[bytes], progress: Callable[[int], None] | None = None
-) -> int:
-    """Write the records as JSON Lines, oldest first; return how many.
-
-    Args:
-        reader: the log.
-        wanted: which records.
-        out: a stream, or a file that appears under its name only when it is complete.
-        progress: is told every now and then how many have been written.
-    """
-    if not isinstance(out, Path):
-        return await _write_lines(reader, wanted, out, progress)
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.partial")
-    try:
-        with unfinished.open("xb") as file:
-            written = await _write_lines(reader, wanted, file, progress)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(out)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return written
-
-
-async def _write_lines(
-    reader: LogReader, wanted: Filter, file: IO[bytes], progress: Callable[[int], None] | None
-) -> int:
-    written = 0
-    async for record in reader.scan(wanted):
-        file.write(_encode(to_json(record)) + b"\n")
-        written += 1
-        if progress and written % _PROGRESS == 0:
-            progress(written)
-    if progress:
-        progress(written)
-    return written
-
-
 def _personal_part(data: bytes, many: bool) -> dict[str, Any]:
-    if not data:
-        return {"erased": True}
+    if is_erased(data):
+        erasure = _erasure(data)
+        return {"erased": True, "erasure": erasure} if erasure else {"erased": True}
     try:
         personal = _personal(data)
         refusals = [{"row": row, **unpack(raw)} for row, raw in sorted(personal.refusals.items())]
@@ -117,9 +75,22 @@ def _personal_part(data: bytes, many: bool) -> dict[str, Any]:
             "parameters": personal.parameters,
             "traceback": personal.failure,
             "printed": personal.printed,
+            **({"redacted": personal.redacted} if personal.redacted else {}),
         }
     except (msgspec.DecodeError, LookupError, ValueError, TypeError):
         return {"damaged": True}
+
+
+def _erasure(data: bytes) -> dict[str, Any] | None:
+    """Return who erased a personal part, when and why; None where nobody said so."""
+    try:
+        tombstone = _tombstone(data) if data else None
+    except msgspec.DecodeError:
+        return None
+    if tombstone is None:
+        return None
+    at = timestamp(tombstone.time_us)
+    return {"time": at, "by": tombstone.by, "reason": tombstone.reason, "order": tombstone.order}
 
 
 def _asked(personal: Personal, many: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@
 A header is `magic (8) | u32 format | u32 crc`, a frame `magic (4) | u32 length | u32 crc of length and payload |
 payload`, all little endian. Checksums are seeded with the names of spool and segment, so that bytes from anywhere else
 (an old block of the disk, numbers that a caller chose) are never taken for a frame of this segment.
+Zeros after the last frame are room for more.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ SEGMENT_FORMAT = 1
 SEGMENT_MAGIC = b"\xc1CLOCHE\n"
 FRAME_MAGIC = b"\xc1\xf5\xc1\xf6"  # none of these bytes occurs in UTF-8 text
 LOCK = "lock"
+END = "end"
+"""A file of this name in a spool asks its writer to end the segment, and go on in a new one; the writer deletes it."""
+
 QUARANTINE = "quarantine"
 
 _HEADER = struct.Struct("<8sII")
@@ -33,6 +37,7 @@ _LENGTH = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size
 FRAME_BYTES = _FRAME.size
 _WINDOW = 1024 * 1024
+_ZEROS = bytes(64 * 1024)
 
 
 class Frame(NamedTuple):
@@ -90,6 +95,16 @@ def framed(payloads: list[bytes], seed: int) -> bytes:
     return b"".join(parts)
 
 
+def written_bytes(path: Path) -> int:
+    """Return where a segment ends: room for more does not count. A last frame may reach beyond that, by zeros.
+
+    Raises:
+        FileNotFoundError: it has been shipped and deleted.
+    """
+    with path.open("rb") as file:
+        return _written(file.fileno())
+
+
 def read_segment(path: Path, spool: str, offset: int = 0) -> Iterator[Frame | Damage]:
     """Yield the frames from `offset` to the end of the file as it is now, and the damage between them.
 
@@ -99,15 +114,15 @@ def read_segment(path: Path, spool: str, offset: int = 0) -> Iterator[Frame | Da
     """
     seed = seed_of(spool, int(path.stem))
     with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        window = _Window(file.fileno(), size, seed)
+        size = _written(file.fileno())
+        window = _Window(file.fileno(), os.fstat(file.fileno()).st_size, seed)
         if offset < HEADER_BYTES and _has_header(window.read(0, HEADER_BYTES), path, seed):
             offset = HEADER_BYTES
         while offset < size:
             payload = window.frame_at(offset)
             if payload is None:
                 following = window.next_frame(offset + 1)
-                yield Damage(offset, size if following is None else following, following is None)
+                yield Damage(offset, window.size if following is None else following, following is None)
                 if following is None:
                     return
                 offset = following
@@ -141,7 +156,7 @@ class _Window:
 
     def __init__(self, file: int, size: int, seed: int) -> None:
         self._file = file
-        self._size = size
+        self.size = size
         self._seed = seed
         self._start = 0
         self._data = b""
@@ -150,7 +165,7 @@ class _Window:
         """Return up to `length` bytes from `offset`."""
         here = offset - self._start
         if here < 0 or here + length > len(self._data):
-            self._data = os.pread(self._file, min(max(length, _WINDOW), self._size - offset), offset)
+            self._data = os.pread(self._file, min(max(length, _WINDOW), self.size - offset), offset)
             self._start, here = offset, 0
         return self._data[here : here + length]
 
@@ -159,7 +174,7 @@ class _Window:
         if len(head) < FRAME_BYTES:
             return None
         magic, length, crc = _FRAME.unpack(head)
-        if magic != FRAME_MAGIC or offset + FRAME_BYTES + length > self._size:
+        if magic != FRAME_MAGIC or offset + FRAME_BYTES + length > self.size:
             return None
         payload = self.read(offset + FRAME_BYTES, length)
         if len(payload) < length or zlib.crc32(payload, zlib.crc32(head[4:8], self._seed)) != crc:
@@ -169,7 +184,7 @@ class _Window:
     def next_frame(self, offset: int) -> int | None:
         """Return where the first valid frame at or after `offset` begins."""
         overlap = len(FRAME_MAGIC) - 1
-        while offset < self._size:
+        while offset < self.size:
             piece = self.read(offset, _WINDOW)
             found = piece.find(FRAME_MAGIC)
             while found >= 0:
@@ -180,6 +195,17 @@ class _Window:
                 return None
             offset += len(piece) - overlap
         return None
+
+
+def _written(file: int) -> int:
+    end = os.fstat(file).st_size
+    while end > 0:
+        start = max(0, end - len(_ZEROS))
+        piece = os.pread(file, end - start, start)
+        if piece != _ZEROS[: len(piece)]:
+            return start + len(piece.rstrip(b"\0"))
+        end = start
+    return 0
 
 
 def _header_crc(version: int, seed: int) -> int:

@@ -1,283 +1,189 @@
-"""Ships what lies in spools to the sink, and deletes only what the sink has made durable. Runs in the keeper."""
+"""Ships what lies in spools to every sink, and deletes only what all of them have made durable. Runs in the keeper."""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
+import math
+import os
 import shutil
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from cloche.errors import LogError, NewerFormat
-from cloche.log.quarantine import Quarantine
-from cloche.log.segments import (
-    HEADER_BYTES,
-    Damage,
-    Frame,
-    locked,
-    read_segment,
-    segment_numbers,
-    segment_path,
-    spool_folders,
-)
-from cloche.ports import Position, Sink
-from cloche.values import RECORD_FORMAT, Record
+from cloche.errors import LogError, LogInUse, NewerFormat
+from cloche.log.batches import Findings, SpoolFolder, delete_before, list_spools
+from cloche.log.course import Course, SinkState
+from cloche.ports import Sink
 
-_BATCH_RECORDS = 1000
-_BATCH_BYTES = 4 * 1024 * 1024
-_BATCHES_A_TURN = 16
 _POLL_S = 0.15
-_SUSPECT_S = 0.1
+_TIDY_S = 0.3
 _BACK_OFF_S = (0.2, 10.0)
 _DRAIN_TRIES = 5
-_decode = msgspec.msgpack.Decoder(Record).decode
+_DRAIN_S = 5.0
+"""A sink that hangs is not asked five times: whoever stops the keeper waits for it."""
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 
 class ShipState(msgspec.Struct, frozen=True):
     """How shipping is doing, for `/ready` and `/metrics`."""
 
-    shipped: int = 0
-    """Records that were new to the sink."""
-    backlog_bytes: int = 0
-    """Bytes in spools that the sink does not have yet."""
-    oldest_us: int | None = None
-    """When the oldest record that the sink refused to take was made; None while it takes them."""
+    sinks: list[SinkState]
+    """The log first, then those that follow."""
     quarantined: int = 0
     """Damaged regions that were set aside."""
     torn: int = 0
     """Writes that a crash cut short. Nobody was answered for them."""
-    reason: str | None = None
-    """Why it does not get on; None while it does."""
-
-
-class _Batch(msgspec.Struct):
-    """What is next in a spool."""
-
-    position: Position
-    records: list[Record] = []
-    damaged: list[tuple[Path, Damage, str]] = []
-    torn: int = 0
-    size: int = 0
 
     @property
-    def full(self) -> bool:
-        return len(self.records) >= _BATCH_RECORDS or self.size >= _BATCH_BYTES
+    def log(self) -> SinkState:
+        """The state of the first sink, which is the log."""
+        return self.sinks[0]
 
 
 class Shipper:
-    """Reads every spool below a folder, those of living gateways too, from where the sink says it has got."""
+    """Takes every spool below a folder, those of living gateways too, to every sink, each at its own pace.
 
-    def __init__(self, spool_root: Path, sink: Sink) -> None:
+    Args:
+        spool_root: where the spools lie.
+        sinks: by name, the log first.
+        deletes: whether what all sinks have is deleted; without it, others are still to be given the same spools.
+        lock: what `hold_spools` returned, where two may want to ship the same spools.
+    """
+
+    def __init__(
+        self, spool_root: Path, sinks: Mapping[str, Sink], *, deletes: bool = True, lock: int | None = None
+    ) -> None:
+        self.sinks = sinks
         self._root = spool_root
-        self._sink = sink
-        self._quarantine = Quarantine(spool_root)
-        self._positions: dict[str, Position] | None = None
-        self._suspects: dict[str, tuple[Position, float]] = {}
-        self._state = ShipState(quarantined=len(self._quarantine.notes()))
+        self._deletes = deletes
+        self._lock = lock
+        self._findings = Findings(spool_root)
+        self._courses = [Course(name, sink, self._findings) for name, sink in sinks.items()]
+        self._tidying = asyncio.Lock()
+
+    @property
+    def log(self) -> Sink:
+        """The first sink, which is the log."""
+        return next(iter(self.sinks.values()))
 
     @property
     def state(self) -> ShipState:
         """How it is doing."""
-        return self._state
+        sinks = [course.state for course in self._courses]
+        return ShipState(sinks, self._findings.quarantined, self._findings.torn)
 
     async def ship_once(self) -> int:
-        """Take one turn through all spools; return how many records were given to the sink.
+        """Take one turn to every sink; return how many records were given to them.
 
         Raises:
-            LogError: the sink did not take them; they stay where they are.
+            LogError, NewerFormat, OSError: a sink did not take them; they stay where they are.
         """
-        shipped = 0
-        blocked = None
-        folders = await asyncio.to_thread(spool_folders, self._root)
-        try:
-            if self._positions is None:
-                self._positions = await self._load_positions({folder.name for folder in folders})
-            for folder in folders:
-                try:
-                    shipped += await self._ship_spool(folder, self._positions)
-                except (NewerFormat, OSError) as error:
-                    blocked = str(error)
-        except BaseException:
-            self._positions = None
-            raise
-        backlog = await asyncio.to_thread(_backlog, folders, self._positions)
-        self._note_reason(blocked)
-        self._note(backlog_bytes=backlog, oldest_us=None)
-        return shipped
+        spools = await self._spools()
+        turns = await asyncio.gather(*(course.turn(spools) for course in self._courses), return_exceptions=True)
+        await self._tidy()
+        for turn in turns:
+            if isinstance(turn, BaseException):
+                raise turn
+        return sum(turn for turn in turns if isinstance(turn, int))
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ship until `stop` is set, and then what is left. A sink that fails is asked again, ever less often."""
+        done = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._tidy_until(done))
+            await asyncio.gather(*(self._follow(course, stop) for course in self._courses))
+            done.set()
+        await self._tidy()
+
+    async def with_spools(self, work: Callable[[SpoolFolder], _T]) -> list[_T]:
+        """Do something in each spool, in a thread, while nothing is deleted there; return what came of it."""
+        async with self._tidying:
+            return [await asyncio.to_thread(work, spool) for spool in await self._spools()]
+
+    async def close(self) -> None:
+        """Let go of the sinks, and of the spools."""
+        for sink in self.sinks.values():
+            await sink.close()
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+    async def _follow(self, course: Course, stop: asyncio.Event) -> None:
         failures = 0
+        patient_until_s = math.inf
         while True:
             stopping = stop.is_set()
+            if stopping:
+                patient_until_s = min(patient_until_s, time.monotonic() + _DRAIN_S)
             try:
-                idle = not await self.ship_once()
+                idle = not await course.turn(await self._spools())
                 failures = 0
-            except LogError as error:
+            except (LogError, NewerFormat, OSError) as error:
                 idle, failures = False, failures + 1
-                self._note_reason(str(error))
-            if stopping and (idle or failures >= _DRAIN_TRIES):
+                course.note(str(error))
+            except Exception:  # noqa: BLE001  whatever it is, the other sinks go on, and this one is tried again
+                _log.exception("shipping to %s failed", course.state.name)
+                idle, failures = False, failures + 1
+                course.note("shipping failed; the keeper's output says how")
+            given_up = failures >= _DRAIN_TRIES or (failures and time.monotonic() > patient_until_s)
+            if stopping and (idle or given_up):
                 return
             if failures:
-                await _pause(stop, min(_BACK_OFF_S[0] * 2**failures, _BACK_OFF_S[1]))
+                await _pause(stop, min(_BACK_OFF_S[0] * 2 ** min(failures, 10), _BACK_OFF_S[1]))
             elif idle:
                 await _pause(stop, _POLL_S)
 
-    async def _load_positions(self, spools: set[str]) -> dict[str, Position]:
-        positions = await self._sink.positions()
-        for spool in positions.keys() - spools:
-            await self._sink.retire(spool)
-            del positions[spool]
-        return positions
+    async def _tidy_until(self, done: asyncio.Event) -> None:
+        while not done.is_set():
+            await _pause(done, _TIDY_S)
+            await self._tidy()
 
-    async def _ship_spool(self, folder: Path, positions: dict[str, Position]) -> int:
-        spool = folder.name
-        shipped = 0
-        with locked(folder) as gone:
-            for _ in range(_BATCHES_A_TURN):
-                before = positions.get(spool, Position())
-                batch = await asyncio.to_thread(self._next_batch, folder, before, gone)
-                if batch.position == before:
-                    break
-                await self._hand_over(batch, spool)
-                positions[spool] = batch.position
-                shipped += len(batch.records)
-            if await asyncio.to_thread(_delete_shipped, folder, positions.get(spool, Position()), gone):
-                await self._sink.retire(spool)
-                positions.pop(spool, None)
-        return shipped
+    async def _tidy(self) -> None:
+        """Delete what every sink has, and of a spool that is gone and shipped, all traces."""
+        if not self._deletes:
+            return
+        async with self._tidying:
+            for spool in await self._spools():
+                try:
+                    await self._tidy_spool(spool)
+                except OSError as error:
+                    _log.error("what is shipped of spool %s can't be deleted: %s", spool.name, error)
 
-    async def _hand_over(self, batch: _Batch, spool: str) -> None:
-        for path, damage, why in batch.damaged:
-            await asyncio.to_thread(self._quarantine.add, path, damage, why)
-        try:
-            new = await self._sink.write(batch.records, spool, batch.position)
-        except LogError:
-            if batch.records:
-                self._note(oldest_us=batch.records[0].time_us)
-            raise
-        self._note(
-            shipped=self._state.shipped + new,
-            quarantined=len(self._quarantine.notes()) if batch.damaged else self._state.quarantined,
-            torn=self._state.torn + batch.torn,
-        )
+    async def _tidy_spool(self, spool: SpoolFolder) -> None:
+        reached = [position for course in self._courses if (position := course.reached(spool.name)) is not None]
+        if len(reached) < len(self._courses):
+            return
+        if await asyncio.to_thread(delete_before, spool, min(reached)):
+            # first the positions: a spool that is there is found again, a position without one never is
+            retired = await asyncio.gather(*(course.retire(spool.name) for course in self._courses))
+            if all(retired):
+                await asyncio.to_thread(shutil.rmtree, spool.path)
 
-    def _next_batch(self, folder: Path, position: Position, gone: bool) -> _Batch:
-        batch = _Batch(position)
-        numbers = segment_numbers(folder)
-        for number in numbers:
-            if number < position.segment or batch.full:
-                continue
-            offset = position.offset if number == position.segment else 0
-            try:
-                self._read_into(batch, segment_path(folder, number), offset, (number != numbers[-1], gone))
-            except FileNotFoundError:  # its writer gave it up
-                continue
-            except NewerFormat:
-                if batch.position == position:
-                    raise
-                return batch
-        return batch
-
-    def _read_into(self, batch: _Batch, path: Path, offset: int, ended: tuple[bool, bool]) -> None:
-        sealed, gone = ended
-        number = int(path.stem)
-        for piece in read_segment(path, path.parent.name, offset):
-            if isinstance(piece, Damage):
-                if piece.tail and not sealed and not gone:
-                    return
-                if piece.tail and not sealed:
-                    batch.torn += 1
-                    _log.warning("the last write of spool %s was cut short, as by a crash", path.parent.name)
-                elif not (sealed or gone or self._seen_before(path.parent.name, Position(number, piece.start))):
-                    return
-                else:
-                    batch.damaged.append((path, piece, "no valid frame"))
-            else:
-                _take(batch, path, offset, piece)
-            offset = piece.end
-            batch.position = Position(number, offset)
-            if batch.full:
-                return
-
-    def _seen_before(self, spool: str, position: Position) -> bool:
-        """Damage in a segment that is being written counts only when it is still there a moment later."""
-        seen, since = self._suspects.get(spool, (None, 0.0))
-        if seen != position:
-            self._suspects[spool] = (position, time.monotonic())
-            return False
-        return time.monotonic() - since >= _SUSPECT_S
-
-    def _note_reason(self, reason: str | None) -> None:
-        if reason and reason != self._state.reason:
-            _log.error("records can't be shipped: %s", reason)
-        self._note(reason=reason)
-
-    def _note(self, **changes: object) -> None:
-        self._state = msgspec.structs.replace(self._state, **changes)
+    async def _spools(self) -> list[SpoolFolder]:
+        return await asyncio.to_thread(list_spools, self._root)
 
 
-def _take(batch: _Batch, path: Path, start: int, frame: Frame) -> None:
-    batch.size += len(frame.payload)
-    try:
-        batch.records.append(decode_record(frame.payload))
-    except msgspec.DecodeError as error:
-        batch.damaged.append((path, Damage(start, frame.end, False), f"no record: {error}"))
-
-
-def decode_record(payload: bytes) -> Record:
-    """Return the record of a frame.
+def hold_spools(spool_root: Path) -> int:
+    """Return a lock that says who ships the spools of a home: a descriptor, to be closed.
 
     Raises:
-        NewerFormat: a later Cloche wrote it.
-        msgspec.DecodeError: it is none.
+        LogInUse: another process does.
     """
+    spool_root.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = os.open(spool_root.with_name(spool_root.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        record = _decode(payload)
-        version = record.format
-    except msgspec.ValidationError:
-        version = msgspec.msgpack.decode(payload, type=_Stamp).format
-        if version <= RECORD_FORMAT:
-            raise
-    if version > RECORD_FORMAT:
-        raise NewerFormat(what="a record in the spool", found=version, known=RECORD_FORMAT)
-    return record
-
-
-class _Stamp(msgspec.Struct, array_like=True):
-    format: int
-
-
-def _delete_shipped(folder: Path, position: Position, gone: bool) -> bool:
-    """Delete what the sink has; return whether the whole spool is gone. The caller holds the lock of a dead one."""
-    numbers = segment_numbers(folder)
-    left = []
-    for number in numbers:
-        path = segment_path(folder, number)
-        size = path.stat().st_size
-        if (gone or number != numbers[-1]) and (position >= Position(number, size) or size <= HEADER_BYTES):
-            path.unlink()
-        else:
-            left.append(number)
-    if gone and not left:
-        shutil.rmtree(folder)
-    return gone and not left
-
-
-def _backlog(folders: list[Path], positions: dict[str, Position]) -> int:
-    total = 0
-    for folder in folders:
-        position = positions.get(folder.name, Position())
-        for number in segment_numbers(folder):
-            if number >= position.segment:
-                done = max(HEADER_BYTES, position.offset if number == position.segment else 0)
-                with suppress(FileNotFoundError):
-                    total += max(0, segment_path(folder, number).stat().st_size - done)
-    return total
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise LogInUse(where=spool_root) from None
+    return lock
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -20,10 +20,10 @@ import msgspec
 
 from cloche import settings
 from cloche.errors import LogUnavailable
-from cloche.log.segments import LOCK
+from cloche.log.segments import END, LOCK
 from cloche.log.writing import Files, SegmentWriter, probe
 
-Mode = Literal["disk", "os", "async"]
+Mode = Literal["disk", "os", "sink", "async"]
 
 _FULL = "the disk is full"
 _CLOSED = "it is closed"
@@ -32,6 +32,7 @@ _COLLECT_RECORDS = 64
 _FLUSH_S = 0.05
 _FLUSH_BYTES = 1024 * 1024
 _PROBE_S = 1.0
+_ASKED_S = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -83,6 +84,8 @@ class Spool:
         self._may_drop = log.when_full == "drop"
         self._loop = asyncio.get_running_loop()
         self._retry: asyncio.TimerHandle | None = None
+        self._asked = self._loop.call_later(_ASKED_S, self._look_whether_asked)
+        self._ends = False
         self._reason: str | None = None
         self._appended = self._dropped = self._lost = 0
         self._closed = False
@@ -162,7 +165,18 @@ class Spool:
         else:
             self._reason = None
 
+    def _look_whether_asked(self) -> None:
+        """End the segment where somebody asks for it who has to take something out of it."""
+        self._asked = self._loop.call_later(_ASKED_S, self._look_whether_asked)
+        if (self.folder / END).exists() and not self._closed:
+            self._writer.end_segment()
+            self._ends = True
+            self._flush()
+            with suppress(OSError):
+                (self.folder / END).unlink()
+
     def _let_go(self) -> None:
+        self._asked.cancel()
         if self._retry is not None:
             self._retry.cancel()
         self._writer.close()
@@ -176,10 +190,14 @@ class WaitingSpool(Spool):
     be done nobody waits, and under load callers share the cost of a write.
     """
 
+    _expected = 0
+    """A batch of fewer records than this is worth waiting for, for `_patience_s`."""
+    _patience_s = 0.0
+
     def __init__(self, root: Path, log: settings.Log, files: Files) -> None:
         super().__init__(root, log, files)
         self._next = _Batch()
-        self._closes_s = 0.0
+        self._began_s = 0.0
 
     def append(self, record: bytes) -> asyncio.Future[None]:
         """Return a future that is done once the record is kept."""
@@ -193,14 +211,15 @@ class WaitingSpool(Spool):
         return caller
 
     def _collect(self) -> None:
-        self._closes_s = self._loop.time() + _COLLECT_S
+        self._began_s = self._loop.time()
         self._loop.call_soon(self._look, 0)
 
     def _look(self, seen: int, quiet_turns: int = 0) -> None:
         """Write what is waiting, unless more came lately: a call is read in one turn, and comes here in the next."""
         came = len(self._next.records)
         quiet_turns = quiet_turns + 1 if came == seen else 0
-        if quiet_turns < 2 and came < _COLLECT_RECORDS and self._loop.time() < self._closes_s:
+        patience_s = _COLLECT_S if quiet_turns < 2 else self._patience_s if came < self._expected else 0.0
+        if came < _COLLECT_RECORDS and self._loop.time() - self._began_s < patience_s:
             self._loop.call_soon(self._look, came, quiet_turns)
         else:
             self._flush()
@@ -216,12 +235,17 @@ class OsSpool(WaitingSpool):
 
     def _flush(self) -> None:
         batch, self._next = self._next, _Batch()
-        if batch.records:
+        if batch.records or self._ends:
+            self._ends = False
             self._answer(batch, self._keep(batch.records))
 
 
 class DiskSpool(WaitingSpool):
-    """Answers when a record is on the disk. While one sync runs the next batch collects, and shares the next sync."""
+    """Answers when a record is on the disk. While one sync runs the next batch collects, and shares the next sync.
+
+    As many callers as the last sync answered may be on their way again: a batch waits for that many, for no longer
+    than that sync took (the `commit_delay` of databases, without a setting).
+    """
 
     mode = "disk"
     sync = True
@@ -246,20 +270,24 @@ class DiskSpool(WaitingSpool):
 
     def _flush(self) -> None:
         """Hand what is waiting to the thread, unless that has a batch: then it is handed over when that is done."""
-        if self._syncing is None and self._next.records:
+        if self._syncing is None and (self._next.records or self._ends):
+            self._ends = False
             self._syncing, self._next = self._next, _Batch()
             self._queue.put(self._syncing)
 
     def _work(self) -> None:
         while batch := self._queue.get():
+            began_s = time.monotonic()
             reason = self._keep(batch.records)
+            took_s = time.monotonic() - began_s
             with suppress(RuntimeError):  # the loop is closed: nobody waits
-                self._loop.call_soon_threadsafe(self._synced, batch, reason)
+                self._loop.call_soon_threadsafe(self._synced, batch, reason, took_s)
 
-    def _synced(self, batch: _Batch, reason: str | None) -> None:
+    def _synced(self, batch: _Batch, reason: str | None, took_s: float) -> None:
         self._syncing = None
+        self._expected, self._patience_s = len(batch.records), min(took_s, _COLLECT_S)
         self._answer(batch, reason)
-        if self._next.records:
+        if self._next.records or self._ends:
             self._collect()
 
     def _bytes_waiting(self) -> int:
@@ -308,7 +336,7 @@ class AsyncSpool(Spool):
 
 
 def open_spool(root: Path, log: settings.Log = settings.Log(), files: Files | None = None) -> Spool:  # noqa: B008  frozen
-    """Open a new spool below `root`; call it inside the event loop that will append.
+    """Open a new spool below `root`; call it inside the event loop that will append. The mode `sink` has none.
 
     Raises:
         OSError: the folder can't be made or written.

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
 
 from cloche.errors import LogError, NewerFormat
+from cloche.log.batches import decode_record
 from cloche.log.quarantine import Note, Quarantine
+from cloche.log.sealing import Anchor, SealCheck, SealFindings
 from cloche.log.segments import Damage, locked, read_segment, segment_numbers, segment_path, spool_folders
-from cloche.log.ship import decode_record
-from cloche.ports import Filter, LogReader
-from cloche.values import Record
+from cloche.ports import Filter, LogReader, Seal, SealReader
+from cloche.values import Record, is_erased
 
 
 class Report(msgspec.Struct):
@@ -36,37 +39,64 @@ class Report(msgspec.Struct):
     unread: list[str] = []
     """Damaged regions of spools that were not set aside yet."""
     quarantine: list[Note] = []
+    seals: SealFindings = msgspec.field(default_factory=SealFindings)
+    anchor: Anchor | None = None
+    """Where the chains of the log ended; None where it could not be read."""
+    newest_release: int = 0
+    """The highest number of a release that a record names, in the sink or in a spool."""
 
     @property
     def ok(self) -> bool:
         """Whether everything is as it was written."""
-        return not (self.damaged or self.duplicates or self.faults or self.unread or self.quarantine)
+        return self.seals.ok and not (self.damaged or self.duplicates or self.faults or self.unread or self.quarantine)
 
 
-async def verify(reader: LogReader, spool_root: Path) -> Report:
-    """Read everything, and recompute every digest."""
+async def verify(reader: LogReader, spool_root: Path, anchor: Anchor | None = None) -> Report:
+    """Read everything, and recompute every digest and every link.
+
+    Args:
+        reader: reads the log.
+        spool_root: where the spools lie.
+        anchor: what was kept of an earlier report.
+    """
     report = Report(quarantine=Quarantine(spool_root).notes())
     for folder in spool_folders(spool_root):
         await asyncio.to_thread(_verify_spool, folder, report)
     try:
         report.faults.extend(await reader.faults())
-        await _verify_sink(reader, report)
+        await _verify_sink(reader, anchor, report)
     except (LogError, NewerFormat) as error:
         report.faults.append(str(error))
     return report
 
 
-async def _verify_sink(reader: LogReader, report: Report) -> None:
+async def _verify_sink(reader: LogReader, anchor: Anchor | None, report: Report) -> None:
+    async with aclosing(reader.seals() if isinstance(reader, SealReader) else _no_seals()) as seals:
+        check = SealCheck(seals, anchor)
+        report.seals = check.findings
+        await _verify_records(reader, check, report)
+        report.anchor = await check.finish(reader)
+
+
+async def _verify_records(reader: LogReader, check: SealCheck, report: Report) -> None:
     before = b""
     async for record in reader.scan(Filter()):
+        await check.look(record)  # the first look begins with the seals: they are no older than the scan
         report.records += 1
+        report.newest_release = max(report.newest_release, record.release)
         if record.id == before:  # oldest first, so that equal ones are neighbors
             report.duplicates.append(_name(record))
         before = record.id
-        if not record.personal:
+        if is_erased(record.personal):
             report.erased += 1
         elif not is_intact(record):
             report.damaged.append(_name(record))
+
+
+async def _no_seals() -> AsyncGenerator[Seal]:
+    none: tuple[Seal, ...] = ()
+    for seal in none:
+        yield seal
 
 
 def is_intact(record: Record) -> bool:
@@ -101,7 +131,8 @@ def _verify_segment(path: Path, ended: tuple[bool, bool], report: Report) -> Non
         except msgspec.DecodeError:
             report.unread.append(f"{path.parent.name}/{path.name}, the frame that ends at byte {piece.end}")
         else:
-            if not is_intact(record):
+            report.newest_release = max(report.newest_release, record.release)
+            if not (is_erased(record.personal) or is_intact(record)):
                 report.damaged.append(_name(record))
 
 

@@ -12,6 +12,7 @@ from cloche.log.segments import HEADER_BYTES, framed, header, seed_of, segment_p
 
 _log = logging.getLogger(__name__)
 _PROBE_BYTES = 64 * 1024
+_LAID_OUT_BYTES = 1024 * 1024
 _fdatasync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
@@ -20,11 +21,11 @@ class Files:
 
     def create(self, path: Path) -> int:
         """Create the file, which must not exist, and return its descriptor."""
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
-    def write(self, file: int, data: memoryview) -> int:
-        """Append `data`; return how many bytes were taken."""
-        return os.write(file, data)
+    def write(self, file: int, data: memoryview, offset: int) -> int:
+        """Write `data` at `offset`; return how many bytes were taken."""
+        return os.pwrite(file, data, offset)
 
     def fdatasync(self, file: int) -> None:
         """Return once the content of the file is on the disk."""
@@ -51,6 +52,8 @@ class SegmentWriter:
     """Appends records to the segments of one spool, one thread at a time.
 
     A segment that failed in any way is never written again: what a reader may have seen of it stays where it was.
+    Where every write is synced, a segment grows by zeros a megabyte at a time, which frames then replace: to sync what
+    a file has already is half the work of making it longer (decision 31).
 
     Args:
         folder: the spool.
@@ -67,6 +70,8 @@ class SegmentWriter:
         self._file: int | None = None
         self._number = 0
         self._size = 0
+        self._laid_out = 0
+        self._ends = False
 
     def write(self, records: Iterable[bytes]) -> None:
         """Append the records, all or none.
@@ -81,19 +86,29 @@ class SegmentWriter:
             _log.exception("syncing segment %d of %s failed; going on in a new one", self._number, self._folder)
             self._append(payloads)
 
+    def end_segment(self) -> None:
+        """Let the next write begin a new segment; one of no records does, too."""
+        self._ends = True
+
     def close(self) -> None:
         """Seal the current segment."""
         if self._file is not None:
+            if self._laid_out > self._size:
+                with suppress(OSError):
+                    self._files.ftruncate(self._file, self._size)
             os.close(self._file)
             self._file = None
 
     def _append(self, payloads: list[bytes]) -> None:
-        if self._size >= self._segment_bytes:
+        if self._size >= self._segment_bytes or (self._ends and self._size > HEADER_BYTES):
             self.close()
+        self._ends = False
         file = self._begin() if self._file is None else self._file
         data = framed(payloads, seed_of(self._folder.name, self._number))
         try:
-            _write_all(self._files, file, data)
+            if self._sync:
+                self._lay_out(file, self._size + len(data))
+            _write_all(self._files, file, data, self._size)
         except OSError:
             self._abandon(file, truncate=True)
             raise
@@ -103,10 +118,10 @@ class SegmentWriter:
 
     def _begin(self) -> int:
         self._number += 1
-        self._size = HEADER_BYTES
+        self._size = self._laid_out = HEADER_BYTES
         file = self._files.create(segment_path(self._folder, self._number))
         try:
-            _write_all(self._files, file, header(seed_of(self._folder.name, self._number)))
+            _write_all(self._files, file, header(seed_of(self._folder.name, self._number)), 0)
             if self._sync:
                 self._files.sync_folder(self._folder)
         except OSError:
@@ -114,6 +129,13 @@ class SegmentWriter:
             raise
         self._file = file
         return file
+
+    def _lay_out(self, file: int, end: int) -> None:
+        """Make room up to `end`, and then some."""
+        if end > self._laid_out:
+            size = max(_LAID_OUT_BYTES, end - self._laid_out)
+            _write_all(self._files, file, bytes(size), self._laid_out)
+            self._laid_out += size
 
     def _sync_or_abandon(self, file: int) -> None:
         try:
@@ -143,14 +165,15 @@ def probe(folder: Path, files: Files) -> None:
     path.unlink(missing_ok=True)
     file = files.create(path)
     try:
-        _write_all(files, file, bytes(_PROBE_BYTES))
+        _write_all(files, file, bytes(_PROBE_BYTES), 0)
         files.fdatasync(file)
     finally:
         os.close(file)
         path.unlink(missing_ok=True)
 
 
-def _write_all(files: Files, file: int, data: bytes) -> None:
+def _write_all(files: Files, file: int, data: bytes, offset: int) -> None:
     view = memoryview(data)
     while view:
-        view = view[files.write(file, view) :]
+        taken = files.write(file, view, offset)
+        view, offset = view[taken:], offset + taken

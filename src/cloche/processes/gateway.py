@@ -39,8 +39,8 @@ async def serve(boot: Boot) -> None:
     assert boot.line_fd is not None
     workers = GatewayEnd(socket.socket(fileno=boot.line_fd))
     parts = open_gateway(Home(Path(boot.home)), boot.settings, workers)
-    health = Health(parts.follower, parts.spool, workers)
-    collector = GatewayCollector(parts.gateway, parts.spool, parts.follower)
+    health = Health(parts.follower, parts.journal, workers)
+    collector = GatewayCollector(parts.gateway, parts.journal, parts.follower)
     app = gateway_app(parts.gateway, health, collector, boot.settings)
     protocol = lane_protocol(app.door) if boot.settings.server.fast_lane else HttpProtocol
     server = http_server(app, boot.settings, protocol)

@@ -1,4 +1,4 @@
-"""The keeper process: ships the log, carries rollouts on, and shows how the host is doing on the control port."""
+"""The keeper process: ships the log, carries rollouts on, keeps schedules, and shows on the control port how all is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import uvloop
 
 from cloche.assembly import open_keeper
-from cloche.errors import LogInUse
+from cloche.errors import LogInUse, SetupError
 from cloche.home import Home
 from cloche.insight.controller import Controller
 from cloche.processes.boot import Boot, hold_lock, read_boot, start_logging
@@ -34,7 +34,7 @@ starts begins a session of its own.
 
 
 async def keep(boot: Boot) -> None:
-    """Ship, and carry the rollouts on, until SIGTERM; then ship the rest and return."""
+    """Ship, carry the rollouts on and keep the schedules, until SIGTERM; then ship the rest and return."""
     parts = open_keeper(Home(Path(boot.home)), boot.settings)
     app = keeper_app(parts, boot.settings)
     server = http_server(app, boot.settings)
@@ -42,12 +42,14 @@ async def keep(boot: Boot) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     shipping = asyncio.create_task(parts.shipper.run(stopping))
     conducting = asyncio.create_task(conduct(parts.controller, stopping))
+    keeping = asyncio.create_task(parts.schedules.run(stopping))
     serving = asyncio.create_task(server.serve(sockets=[socket.socket(fileno=boot.listen_fd)]))
     await shipping
     await conducting
+    await keeping
     server.should_exit = True
     await serving
-    await parts.sink.close()
+    await parts.shipper.close()
 
 
 async def conduct(controller: Controller, stopping: asyncio.Event, pause_s: float = CONDUCT_AGAIN_S) -> None:
@@ -70,7 +72,7 @@ def main() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(keep(boot))
-        except LogInUse as error:
+        except (LogInUse, SetupError) as error:
             raise SystemExit(str(error)) from None
 
 

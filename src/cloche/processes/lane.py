@@ -150,7 +150,8 @@ class LaneProtocol(HttpProtocol):
             self._send(cycle, failed(error))
             return
         head = Head(cycle.address, admission, len(cycle.body))
-        if cycle.keep_alive and len(admission.headers) == len(self.headers):
+        comes_again = admission.idempotency_key is None and len(admission.headers) == len(self.headers)
+        if cycle.keep_alive and comes_again:
             self._lane.heads.remember(self._packet, head)
         self._run(self._answer(cycle, head, cycle.body))
 

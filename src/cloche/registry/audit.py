@@ -21,7 +21,7 @@ Kind = Literal["missing", "damaged", "unreadable"]
 BLOB_KEY = re.compile(r"blobs/sha256/(?P<folder>[0-9a-f]{2})/(?P<digest>(?P=folder)[0-9a-f]{62})")
 MANIFEST_KEY = re.compile(r"models/(?P<name>[^/]+)/(?P<version>[^/]+)/manifest\.json")
 RELEASE_KEY = re.compile(r"releases/(?P<number>\d{12})\.json")
-ROOMS = ("releases", "models", "blobs")
+ROOMS = ("releases", "models", "blobs", "erasures")
 """All there is in a registry: the first part of its keys. What needs something is listed before what it needs, since
 others may publish meanwhile."""
 
@@ -87,7 +87,7 @@ class _Auditor:
         blobs = [key for key in keys["blobs"] if BLOB_KEY.fullmatch(key)]
         async for key, data in self._objects(blobs):
             self._look_at_blob(key, data)
-        held = {key.rpartition("/")[2] for key in blobs}
+        held = {key.rpartition("/")[2] for key in blobs} | set(map(_sha256, keys["erasures"]))
         for digest in sorted(self._wanted.keys() - held):
             self._note(blob_key(digest), "missing", f"{self._wanted[digest][1]}: it is not there")
         return Audit(
@@ -166,6 +166,11 @@ class _Auditor:
             self._note(key, "damaged", f"{what}: it has the SHA-256 {found}")
         elif size is not None and size != len(data):
             self._note(key, "damaged", f"{what}: the manifest says {size} bytes, and it has {len(data)}")
+
+
+def _sha256(erased: str) -> str:
+    """Return the SHA-256 that the key of an erased file has."""
+    return erased.rpartition("/")[2].removesuffix(".json")
 
 
 def blob_key(sha256: str) -> str:

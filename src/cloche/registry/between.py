@@ -12,7 +12,7 @@ from cloche.schema.compare import Compatibility, additions, compare
 from cloche.schema.meant import meant
 
 _ASKED: Final = ("flavor", "command", "combine", "takes", "method", "answers")
-_TRAITS: Final = (*_ASKED, "score", "unknown_fields", "on_unseen", "deadline_ms")
+_TRAITS: Final = (*_ASKED, "score", "unknown_fields", "on_unseen", "redact", "deadline_ms")
 
 
 class SchemaDifference(msgspec.Struct, frozen=True):

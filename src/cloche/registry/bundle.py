@@ -190,6 +190,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """A pickle of the class of the rows that the model takes, and of its fields' types; None where it takes dicts."""
     on_unseen: OnUnseen = "pass"
     """What becomes of a value that is none of its column's categories."""
+    redact: tuple[str, ...] = ()
+    """Pointers to what no record of it keeps (`/input/name`); a routing may name more."""
 
     @property
     def runs_code(self) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 from cloche.errors import IncompatibleSchema
 from cloche.registry.catalog import Registry, schema_taken
 from cloche.registry.held import under_way
+from cloche.registry.keys import Duration
 from cloche.registry.release import Reason, Release, Routing
 from cloche.registry.rollout import abort, change, pause, promote, resume, start
 from cloche.registry.routing import check_servable
@@ -31,14 +32,33 @@ _LIMITS: Final = Limits()
 
 
 class Beginning(msgspec.Struct, frozen=True):
-    """What is asked for."""
+    """What is asked for. What is not said is as the model's `rollout` has it, or else as usual."""
 
     to: str
     """The version to bring in: exact, or a pattern such as `2.*` that means the highest it fits."""
-    plan: dict[str, Any] = {}
-    """Fields of the plan that are not as the model's `rollout` has them, or else as usual."""
+    steps: tuple[float, ...] | None = None
+    hold: Duration | None = None
+    min_requests: int | None = None
+    max_wait: Duration | None = None
+    no_harm_found: bool | None = None
+    error_margin: float | None = None
+    latency_margin: float | None = None
     accept_incompatible: bool = False
     """Whether it may come although it does not take all that the default takes."""
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The fields of a plan that are said here."""
+        said = {
+            "steps": self.steps,
+            "hold_ms": self.hold,
+            "min_requests": self.min_requests,
+            "max_wait_ms": self.max_wait,
+            "no_harm_found": self.no_harm_found,
+            "error_margin": self.error_margin,
+            "latency_margin": self.latency_margin,
+        }
+        return {field: value for field, value in said.items() if value is not None}
 
 
 class Turned(msgspec.Struct, frozen=True):

@@ -30,7 +30,8 @@ from cloche.registry.bundle import (
     encode_manifest,
     precedence,
 )
-from cloche.registry.cache import Cache, check_file, check_paths, stored_files
+from cloche.registry.cache import Cache, check_file, check_paths, is_personal, stored_files
+from cloche.registry.erased import PersonalFiles, erased_key
 from cloche.registry.last_seen import LastSeen
 from cloche.registry.release import Releases
 from cloche.registry.signatures import Signatures
@@ -63,6 +64,7 @@ class Registry:
         self.releases = Releases(store)
         self.signatures = Signatures(store, self._cache, trust)
         self.last_seen = LastSeen(cache_folder, store.where)
+        self.personal = PersonalFiles(store, self._cache)
 
     @property
     def where(self) -> str:
@@ -257,6 +259,8 @@ class Registry:
 
     async def _keep_blob(self, file: File, data: bytes) -> None:
         key = _blob_key(file)
+        if is_personal(file) and await self._is_erased(file):
+            return
         if await self._store.put_if_absent(key, data):
             return
         found = hashlib.sha256(await self._store.get(key) or b"").hexdigest()
@@ -265,9 +269,14 @@ class Registry:
 
     async def _blob(self, file: File) -> bytes:
         data = await self._store.get(_blob_key(file))
-        if data is None:
+        if not data and is_personal(file) and await self._is_erased(file):
+            return b""
+        if data is None or (not data and is_personal(file)):
             raise BundleCorrupt(what=file.path, expected=file.sha256, found="nothing in the store")
         return data
+
+    async def _is_erased(self, file: File) -> bool:
+        return await self._store.get(erased_key(file.sha256)) is not None
 
     async def _not_found(self, name: str, version: str) -> ModelNotFound | VersionNotFound:
         published = await self._published()

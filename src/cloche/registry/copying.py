@@ -66,8 +66,11 @@ class _Copier:
         releases = [key for key in keys["releases"] if RELEASE_KEY.fullmatch(key)]
         await self._compare_releases(releases)
         manifests = [key for key in keys["models"] if MANIFEST_KEY.fullmatch(key)]
+        await self._copy(keys["erasures"])
+        erased = {key.rpartition("/")[2].removesuffix(".json") for key in keys["erasures"]}
         for digest in await self._named(manifests, releases):
-            await self._copy_blob(digest)
+            if digest not in erased:
+                await self._copy_blob(digest)
         beside = sorted(set(keys["models"]) - set(manifests))  # signatures, which are there before what they sign
         await self._copy(beside)
         await self._copy(manifests)

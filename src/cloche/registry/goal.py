@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -24,6 +24,8 @@ from cloche.registry.traffic import Experiment, Fallback, Override, Pilot, Rollo
 
 FILE: Final = "models.toml"
 
+_GIVEN = "what is wanted"
+_T = TypeVar("_T")
 _LONGEST_SCHEMA = 1024 * 1024
 _PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
 _USUAL = RolloutPlan()
@@ -65,6 +67,10 @@ class ModelGoal(msgspec.Struct, frozen=True):
     overrides: list[Override] = []
     experiments: dict[str, Experiment] = {}
     attributes: dict[str, str] = {}
+    redact: tuple[str, ...] = ()
+    """Pointers to what no record keeps (`/input/name`), besides those that the versions name."""
+    retention: Duration | None = None
+    """How long records keep their personal parts; for ever where it is not said."""
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -119,6 +125,7 @@ def read_goal(text: str, where: str = FILE, read_file: Callable[[str], bytes] | 
     Raises:
         InvalidGoal: it can't be used.
     """
+    text = text.removeprefix("\ufeff")  # editors on Windows write it, and TOML knows it not
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -135,6 +142,49 @@ def goal_of_tree(tree: object, where: str = "the body") -> Goal:
         InvalidGoal: they can't be used.
     """
     return _goal(tree, where, None, digest_of(msgspec.json.encode(tree, order="sorted")), None)
+
+
+def worded(words: object, kind: type[_T], where: str = "the body") -> _T:
+    """Return what plain values say as a `kind`, in the words of the file: shares as `"5%"`, durations as `"10m"`.
+
+    Raises:
+        InvalidGoal: they can't be used; the message names the key.
+    """
+    try:
+        check_depth(words)
+        found: _T = typed(words, kind)
+    except KeyFault as fault:
+        raise _fault(where, None, fault.key, fault.reason) from None
+    return found
+
+
+def given_goal(wanted: Path | str | Mapping[str, Any]) -> Goal:
+    """Return what is wanted, in any form in which Python has it.
+
+    Args:
+        wanted: the path of a `models.toml`; or its text, which has more than one line; or the same as a dict.
+
+    Raises:
+        InvalidGoal: it can't be used.
+    """
+    if isinstance(wanted, Mapping):
+        return goal_of_tree(_plain(wanted), _GIVEN)
+    path = given_file(wanted)
+    return load_goal(path) if path else read_goal(str(wanted), _GIVEN)
+
+
+def given_file(wanted: Path | str | Mapping[str, Any]) -> Path | None:
+    """Return the file that says what is wanted, or None where it is said there and then."""
+    if isinstance(wanted, Path):
+        return wanted.expanduser()
+    return Path(wanted).expanduser() if isinstance(wanted, str) and "\n" not in wanted else None
+
+
+def _plain(tree: Mapping[str, Any]) -> object:
+    try:
+        return msgspec.json.decode(msgspec.json.encode(tree))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidGoal(where=_GIVEN, key="the dict", reason=f"this can't be said in JSON: {error}") from None
 
 
 def _goal(tree: object, where: str, text: str | None, digest: str, read_file: Callable[[str], bytes] | None) -> Goal:
@@ -174,6 +224,8 @@ def _schema(
         found = msgspec.json.decode(read_file(given))
     except (ValueError, RecursionError) as error:
         raise KeyFault(key, f"{given} can't be used: {error}") from None
+    except (OSError, RuntimeError):  # links in a ring are a RuntimeError before Python 3.13
+        raise KeyFault(key, f"{given} can't be read; name a file that can") from None
     check_depth(found, key)
     if not isinstance(found, dict):
         raise KeyFault(key, f"{given} is no JSON Schema of an object")

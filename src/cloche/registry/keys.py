@@ -8,6 +8,7 @@ import re
 import tomllib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
@@ -88,8 +89,10 @@ def share(value: object, key: Key = ()) -> float:
     """
     if isinstance(value, str) and (match := _PERCENT.fullmatch(value)):
         return round(float(match[1]) / 100, 12)
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with suppress(OverflowError):  # a whole number has no end in TOML
+            if math.isfinite(number := float(value)):
+                return number
     raise KeyFault(key, f'{value!r} is not a share; write 0.05 or "5%"')
 
 
@@ -195,6 +198,8 @@ def _one_of(value: object, kinds: tuple[Any, ...], key: Key) -> Any:
     if (value is None or value is False) and type(None) in kinds:
         return None
     left = [kind for kind in kinds if kind is not type(None) and kind is not UnsetType]
+    if value is False and UnsetType in kinds and any(get_origin(kind) is dict for kind in left):
+        return {}
     if isinstance(value, dict):
         left = [kind for kind in left if _takes_table(kind)] or left
     elif len(left) > 1:

@@ -227,13 +227,20 @@ class _Planning:
             notes.append(NONE_LEFT)
         if going and going == coming and live.rollout != routing.rollout:
             notes.append(f"the rollout to {going.to} goes on as it was planned; the new plan is for the next one")
+        for name in _redrawn(live, routing):
+            fix = "raise its phase, or some subjects will have seen both"
+            notes.append(f"experiments.{name} has other arms in the phase that is running; {fix}")
         if live.held:
             notes.append(f"it was held by the {live.held.by} of release {live.held.release}, and no longer is")
         return [*notes, *self._drift(live)]
 
     def _progress_notes(self, live: Routing) -> list[str]:
         going = under_way(live)
-        return [f"the rollout to {going.to} goes on"] if going else []
+        if going is None:
+            return []
+        if going.state == "paused":
+            return [f"the rollout to {going.to} is paused ({going.reason}): cloche rollout status {self._model}"]
+        return [f"the rollout to {going.to} goes on"]
 
     def _drift(self, live: Routing) -> list[str]:
         """Say that live is not as the file had made it, and who changed it last."""
@@ -261,6 +268,18 @@ def _brought_back(file: Routing, base: Routing, now: Routing) -> list[Conflict]:
         Conflict(field, getattr(file, field), getattr(base, field), getattr(now, field))
         for field in sorted(decisive)
         if getattr(file, field) == getattr(base, field)
+    ]
+
+
+def _redrawn(before: Routing, after: Routing) -> list[str]:
+    """Return the running experiments whose arms change while subjects are drawn as before."""
+    return [
+        name
+        for name, now in after.experiments.items()
+        if (then := before.experiments.get(name)) is not None
+        and then.status == now.status == "running"
+        and (then.seed or then.phase) == (now.seed or now.phase)
+        and then.arms != now.arms
     ]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from cloche.errors import InvalidRouting, ModelNotFound
 from cloche.registry.catalog import Registry
-from cloche.registry.goal import FILE, Goal, read_goal
+from cloche.registry.goal import FILE, Goal, load_goal, read_goal
 from cloche.registry.held import goal_of
 from cloche.registry.release import Routing
 from cloche.registry.resolve import resolve
@@ -68,6 +69,35 @@ async def pull(registry: Registry, goal: Goal | None, names: Collection[str] = (
     return Pulled(text, files, changed)
 
 
+async def pull_into(registry: Registry, path: Path, names: Collection[str] = ()) -> Pulled:
+    """Write what is live into a file, and the schemas that it names beside it. Where it says so already, nothing.
+
+    Args:
+        registry: where the releases are.
+        path: the file, which need not be there.
+        names: as `pull` has them.
+
+    Raises:
+        ModelNotFound, InvalidGoal, InvalidRouting: as `pull` does; nothing was written.
+    """
+    pulled = await pull(registry, load_goal(path) if path.exists() else None, names)
+    for name, content in pulled.files.items():
+        schema = path.parent / name
+        schema.parent.mkdir(parents=True, exist_ok=True)
+        _write(schema, content)
+    if pulled.models:
+        _write(path, pulled.text.encode())
+    return pulled
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Put a file in its place, whole; where that is a link, in the place that it leads to."""
+    path = path.resolve()
+    draft = path.with_name(f"{path.name}.new")
+    draft.write_bytes(content)
+    draft.replace(path)
+
+
 async def _agreeing(registry: Registry, goal: Goal | None, live: Mapping[str, Routing]) -> set[str]:
     """Return the models of which the file says what is live, in whatever words."""
     wanted = await resolve(registry, goal, Limits()) if goal else {}
@@ -97,6 +127,10 @@ def section(name: str, routing: Routing, schemas: Mapping[str, str]) -> str:
     place = f"models.{key_of(name)}"
     lines = [f"[{place}]", f"active = {array(routing.active)}", f"default = {text_of(routing.default)}"]
     lines += [f"{field} = {inline(value)}" for field in _SCALARS if (value := getattr(routing, field)) is not None]
+    if routing.redact:
+        lines.append(f"redact = {array(routing.redact)}")
+    if routing.retention_ms is not None:
+        lines.append(f"retention = {durations(routing.retention_ms)}")
     if routing.fallback is not None:
         lines.append(f"fallback = {inline(_plain(routing.fallback))}")
     lines += [f"{field} = {inline(_plain(value))}" for field in _INLINE if (value := getattr(routing, field))]

@@ -52,6 +52,10 @@ class Routing(msgspec.Struct, frozen=True):
     canary: Canary | None = None
     progress: Rollout | None = None
     """The rollout that is under way, or the last one."""
+    redact: tuple[str, ...] = ()
+    """Pointers to what no record keeps (`/input/name`), besides those that its versions name."""
+    retention_ms: int | None = None
+    """How long records keep their personal parts; for ever where this is None."""
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -194,6 +198,13 @@ class Releases:
                 break
         raise ReleaseTaken(number=number)
 
+    async def skip_to(self, number: int, reason: Reason) -> list[int]:
+        """Make releases that change nothing up to a number, since those with these numbers are lost; return which."""
+        made = []
+        while (newest := await self.latest()) < number:
+            made.append((await self.write({}, reason, after=newest)).number)
+        return made
+
     async def _get(self, number: int) -> Stored | None:
         if not 0 < number < _NUMBERS:
             return None
@@ -202,8 +213,22 @@ class Releases:
 
 
 def _make(number: int, models: Mapping[str, Routing], reason: Reason) -> Release:
-    said = msgspec.structs.asdict(reason)
-    return Release(format=RELEASE_FORMAT, number=number, created_us=time.time_ns() // 1000, models=dict(models), **said)
+    return Release(
+        format=RELEASE_FORMAT,
+        number=number,
+        created_us=time.time_ns() // 1000,
+        models=dict(models),
+        author=_as_text(reason.author),
+        message=_as_text(reason.message),
+        command=_as_text(reason.command),
+        source_digest=reason.source_digest,
+        git_commit=reason.git_commit,
+    )
+
+
+def _as_text(said: str) -> str:
+    """Return what can be stored: a command line may hold bytes that are no text, which Python keeps as surrogates."""
+    return said.encode(errors="replace").decode()
 
 
 def encode_release(release: Release) -> bytes:

@@ -39,8 +39,8 @@ async def resolve(registry: Registry, goal: Goal, limits: Limits) -> dict[str, W
         limits: those of the gateways that will serve it.
 
     Raises:
-        InvalidGoal: a version is not published, or something else of it can't be; with line and key.
-        InvalidRouting: what it says of a model contradicts itself.
+        InvalidGoal: a version is not published, what it says contradicts itself, or something else of it can't be;
+            with line and key.
     """
     return {name: await _Resolving(registry, goal, name).wanted(limits) for name in goal.models}
 
@@ -81,9 +81,14 @@ class _Resolving:
             rollout=model.rollout.plan if model.rollout else None,
             schemas=schemas,
             attributes=model.attributes,
+            redact=tuple(sorted(set(model.redact))),
+            retention_ms=model.retention,
             **traffic,
         )
-        check_routing(self._name, routing, manifests, limits)
+        try:
+            check_routing(self._name, routing, manifests, limits)
+        except InvalidRouting as error:
+            raise self._fault(error.details.get("key", ()), error.details["reason"]) from None
         return Wanted(routing, {digest_of(data): data for data in documents.values() if data is not None})
 
     async def _exact(self, pattern: str, key: Key) -> str:

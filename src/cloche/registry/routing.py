@@ -14,6 +14,7 @@ from cloche.registry.catalog import Registry
 from cloche.registry.checking import check_traffic
 from cloche.registry.held import under_way
 from cloche.registry.override import overridden
+from cloche.registry.redaction import LONGEST_RETENTION_MS, SHORTEST_RETENTION_MS, read_pointer
 from cloche.registry.release import Reason, Release, Routing
 from cloche.registry.rollout import check_plan
 from cloche.registry.traffic import Constant, Fallback
@@ -137,39 +138,57 @@ def check_routing(name: str, routing: Routing, manifests: dict[str, Manifest], l
     default = manifests[routing.default]
     deadline_ms = routing.deadline_ms or default.deadline_ms or limits.deadline_ms
     if routing.deadline_ms is not None and not 1 <= routing.deadline_ms <= LONGEST_MS:
-        raise InvalidRouting(model=name, reason=f"deadline_ms is {routing.deadline_ms}; use 1 to {LONGEST_MS}")
+        reason = f"deadline_ms is {routing.deadline_ms}; use 1 to {LONGEST_MS}"
+        raise InvalidRouting(model=name, reason=reason, key=("deadline_ms",))
     if routing.fallback is not None:
         _check_fallback(name, routing.fallback, default, manifests, deadline_ms)
+    _check_privacy(name, routing)
+
+
+def _check_privacy(name: str, routing: Routing) -> None:
+    for place, pointer in enumerate(routing.redact):
+        try:
+            read_pointer(pointer)
+        except ValueError as error:
+            raise InvalidRouting(model=name, reason=str(error), key=("redact", place)) from None
+    kept_ms = routing.retention_ms
+    if kept_ms is not None and not SHORTEST_RETENTION_MS <= kept_ms <= LONGEST_RETENTION_MS:
+        reason = 'retention is less than a minute or more than a hundred years; write "90d"'
+        raise InvalidRouting(model=name, reason=reason, key=("retention",))
 
 
 def _check_override(name: str, routing: Routing, manifests: dict[str, Manifest], limits: Limits, number: int) -> None:
-    """Check what an override makes of a routing; the message says which override it is."""
+    """Check what an override makes of a routing; the message says which override it is, and the key leads into it."""
     try:
         check_routing(name, routing, manifests, limits)
     except InvalidRouting as error:
-        raise InvalidRouting(model=name, reason=f"with override {number}, {error.details['reason']}") from None
+        key = ("overrides", number - 1, *error.details.get("key", ()))
+        raise InvalidRouting(model=name, reason=f"with override {number}, {error.details['reason']}", key=key) from None
 
 
 def _check_fallback(
     name: str, fallback: Fallback, default: Manifest, manifests: dict[str, Manifest], deadline_ms: int
 ) -> None:
     ranks = default.each is not None
+    chain = ("fallback", "chain")
     if not 1 <= fallback.reserve_ms < deadline_ms:
         reason = f"reserve_ms is {fallback.reserve_ms}; use 1 to {deadline_ms - 1}, less than the deadline"
-        raise InvalidRouting(model=name, reason=reason)
+        raise InvalidRouting(model=name, reason=reason, key=("fallback", "reserve_ms"))
     last = fallback.chain[-1] if fallback.chain else None
     if not (last == INPUT_ORDER or isinstance(last, Constant)):
         end = f'"{INPUT_ORDER}"' if ranks else '{"constant": <an answer>}'
         reason = f"the last member of a fallback chain must need no worker, and {last!r} does; add {end} after it"
-        raise InvalidRouting(model=name, reason=reason)
-    for member in fallback.chain[:-1]:
+        raise InvalidRouting(model=name, reason=reason, key=chain)
+    for place, member in enumerate(fallback.chain[:-1]):
         if member == INPUT_ORDER or isinstance(member, Constant):
-            raise InvalidRouting(model=name, reason=f"{_show(member)} always answers; remove what comes after it")
+            reason = f"{_show(member)} always answers; remove what comes after it"
+            raise InvalidRouting(model=name, reason=reason, key=(*chain, place))
         if (manifests[member].each is not None) != ranks:
-            raise InvalidRouting(model=name, reason=f"{member} and {default.version} are not both rankings")
+            reason = f"{member} and {default.version} are not both rankings"
+            raise InvalidRouting(model=name, reason=reason, key=(*chain, place))
     if last == INPUT_ORDER and not ranks:
         reason = f'{default.version} is no ranking; end the chain with {{"constant": <an answer>}}'
-        raise InvalidRouting(model=name, reason=reason)
+        raise InvalidRouting(model=name, reason=reason, key=chain)
     if isinstance(last, Constant):
         _check_constant(name, last)
 
@@ -178,7 +197,8 @@ def _check_constant(name: str, member: Constant) -> None:
     try:
         json.dumps(member.constant, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InvalidRouting(model=name, reason=f"the constant of a fallback must be JSON: {error}") from None
+        reason = f"the constant of a fallback must be JSON: {error}"
+        raise InvalidRouting(model=name, reason=reason, key=("fallback", "chain")) from None
 
 
 def _show(member: str | Constant) -> str:

@@ -10,7 +10,7 @@ from cloche.registry.changes import percent
 from cloche.registry.keys import share
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
-_UNITS = (("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
+_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 
 
 def text_of(value: str) -> str:

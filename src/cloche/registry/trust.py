@@ -13,8 +13,7 @@ import msgspec
 
 from cloche.errors import MissingExtra
 from cloche.ports import Signing
-from cloche.settings import SignaturePolicy
-from cloche.values import Signer
+from cloche.values import SignaturePolicy, Signer
 
 ALL_OTHERS: Final = "*"
 """The policy of the models that have none of their own. No model can be called so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -11,6 +12,8 @@ import msgspec
 from cloche.errors import DeadlineExceeded, ServingError
 from cloche.runtimes.worker import wire
 from cloche.values import Ask, CallContext
+
+logger = logging.getLogger(__name__)
 
 
 class Call:
@@ -73,9 +76,13 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no instances of it
 
     def data_received(self, data: bytes) -> None:
-        """Pass on the messages that are whole now."""
-        for header, body in self._decoder.feed(data):
-            self._received(header, body)
+        """Pass on the messages that are whole now. What is no message ends the connection."""
+        try:
+            for header, body in self._decoder.feed(data):
+                self._received(header, body)
+        except wire.ProtocolError as error:
+            logger.error("a worker wrote to its connection what is no message of its own: %s", error)
+            self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass on that it has ended, however that came."""

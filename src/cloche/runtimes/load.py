@@ -37,6 +37,8 @@ class RuntimeOptions(msgspec.Struct, frozen=True):
     confinement: Confinement = UNCONFINED
     python_of: PythonOf = this_python
     """Which interpreter a worker is started with."""
+    niceness: int = 0
+    """As in `WorkerSpec`."""
 
 
 def load_runtime(
@@ -74,6 +76,7 @@ def load_runtime(
         confinement=options.confinement,
         checks=True,
         python=python,
+        niceness=options.niceness,
     )
     return WorkerRuntime(spec, workers, (manifest.hang_after_ms or options.hang_after_ms) / 1000)
 

@@ -51,6 +51,8 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     confinement: Confinement = UNCONFINED
     checks: bool = False
     """Whether the worker hashes every file against the digest before it loads any."""
+    niceness: int = 0
+    """How far it steps back behind other processes, 0 to 19; never less than who starts it."""
 
 
 class Subscriber(Protocol):
@@ -200,6 +202,8 @@ class _Replica:
             digest=spec.digest if spec.checks else None,
         )
         self.pid = process.pid
+        if spec.niceness:
+            _step_back(process.pid, spec.niceness)
         control.setblocking(False)
         gone = asyncio.get_running_loop().create_task(exited(process))
         try:
@@ -266,3 +270,8 @@ class _Replica:
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+
+def _step_back(pid: int, niceness: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, pid, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))

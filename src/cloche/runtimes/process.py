@@ -31,11 +31,14 @@ _TAIL_BYTES = 8_192
 _STACK_WITHIN_S = 2.0
 
 _SECRET_NAME = re.compile(
-    r"^(CLOCHE|AWS|AZURE|GOOGLE)_|SECRET|TOKEN(?!IZER)|PASSW|CREDENTIAL|(API|ACCESS|PRIVATE)_?KEY|_AUTH$|DSN$",
+    r"^(CLOCHE|AWS|AZURE|GOOGLE)_|SECRET|TOKEN(?!IZER)|PASS(W|PHRASE|$)|CREDENTIAL|API_?KEY|(^|_)KEY$|ACCESS_?KEY"
+    r"|PRIVATE_?KEY|_(AUTH|PAT|PWD)$|DSN$|WEBHOOK|CONNECTION_?STRING|^(SSH_AUTH_SOCK|GPG_AGENT_INFO)$",
     re.IGNORECASE,
 )
-_SECRET_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
-"""An address with a password in it."""
+"""Of secrets, and of sockets where somebody signs with one."""
+
+_SECRET_VALUE = re.compile(r"://[^/\s@]+@|[?&;](password|passwd|pwd|token|secret|key|sig)=", re.IGNORECASE)
+"""An address with a user, whose name may be a token, or with a password in it."""
 
 _OF_THIS_INTERPRETER = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"}
 """What would let a worker import what its own environment does not have."""
@@ -297,14 +300,14 @@ class WorkerProcess:
         return self._log.tail(max(0, self._log.size() - before))
 
     def stop(self, grace_s: float = 5.0) -> None:
-        """Let the worker finish the call it has, and end it; after `grace_s` by force, with all that it started."""
+        """Let the worker finish the call it has, and end it, after `grace_s` by force; then all that it started."""
         if self._process.poll() is None:
             self._process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace_s)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
         if self._calls is not None:
             self._calls.close()
         self._control.close()

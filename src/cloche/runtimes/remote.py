@@ -23,6 +23,10 @@ BATCH_S = 0.01
 """How long a batch of several calls may take, by that mean: what gains nothing from company is asked alone."""
 
 
+TOLD_WITHIN_S = 1.0
+"""How soon after a connection has ended it is known that its worker has, too."""
+
+
 class Workers(Protocol):
     """Who starts workers: the pool of this process, or the supervisor at the other end of a socket."""
 
@@ -62,6 +66,7 @@ class WorkerRuntime:
         self._prints = False
         """Whether its model prints: then each call goes alone, so that what is printed is known to be its own."""
         self._connection: Connection | None = None
+        self._unexplained: asyncio.TimerHandle | None = None
         self._numbers = itertools.count(1)
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._dialing: set[asyncio.Task[None]] = set()
@@ -159,6 +164,7 @@ class WorkerRuntime:
     def connected(self, digest: str, connection: socket.socket) -> None:
         """Take a connection to a worker that has loaded."""
         del digest
+        self._explain()
         task = self._loop.create_task(self._dial(connection))
         self._dialing.add(task)
         task.add_done_callback(self._dialing.discard)
@@ -177,13 +183,27 @@ class WorkerRuntime:
         self._send_next()
 
     def _lost(self, connection: Connection) -> None:
-        """Learn that a connection ended; one that has been replaced is of no interest."""
-        if connection is self._connection:
-            self.died()
+        """Learn that a connection ended; one that has been replaced is of no interest.
 
-    def died(self, digest: str = "") -> None:
-        """Fail what the worker had; what waits would be too late as well, so it fails at once and may be retried."""
+        A worker that is not gone, and can't be talked to, is replaced: nobody else knows.
+        """
+        if connection is self._connection:
+            self._disconnect()
+            self._unexplained = self._loop.call_later(TOLD_WITHIN_S, self._workers.hung, self._spec.digest)
+
+    def died(self, digest: str) -> None:
+        """Learn that the worker is gone."""
         del digest
+        self._explain()
+        self._disconnect()
+
+    def _explain(self) -> None:
+        if self._unexplained is not None:
+            self._unexplained.cancel()
+            self._unexplained = None
+
+    def _disconnect(self) -> None:
+        """Fail what the worker had; what waits would be too late as well, so it fails at once and may be retried."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -201,6 +221,7 @@ class WorkerRuntime:
     def failed(self, digest: str, traceback: str) -> None:
         """Learn that the worker can't load its version."""
         del digest
+        self._explain()
         self.state = "failed"
         if not self._ready.done():
             self._ready.set_exception(DoesNotLoad(traceback=traceback))
@@ -215,6 +236,7 @@ class WorkerRuntime:
             await asyncio.wait(waiting)
         self.state = "closed"
         self._unwatch()
+        self._explain()
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from cloche.errors import InvalidSchema
 from cloche.schema.dialect import APPLICATORS, Schema, pointed_at, types_of, unescape
@@ -48,9 +48,9 @@ def _item(schema: Schema, each: ItemList | None) -> Schema:
     return item if isinstance(item, dict) else {}
 
 
-def _demand(schema: Schema, names: Iterable[str]) -> Schema:
+def _demand(schema: Schema, names: Collection[str]) -> Schema:
     properties = schema.get("properties", {})
-    wanted = [name for name in names if name in properties]
+    wanted = [name for name in properties if name in names]
     return {
         **schema,
         "properties": properties | {name: _not_null(properties[name]) for name in wanted},

@@ -209,7 +209,9 @@ def _bounds(schema: Schema) -> Iterator[tuple[str, int | float]]:
         bound = schema.get(keyword)
         if bound is None:
             continue
-        if isinstance(bound, bool) or not isinstance(bound, (int, float)) or not math.isfinite(bound):
+        if isinstance(bound, bool) or not isinstance(bound, (int, float)):
+            raise Beyond
+        if isinstance(bound, float) and not math.isfinite(bound):
             raise Beyond
         yield keyword, bound
 

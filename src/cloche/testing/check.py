@@ -14,7 +14,7 @@ from cloche.assembly import open_registry
 from cloche.authoring.publish import Published
 from cloche.errors import ClocheError, InvalidExamples
 from cloche.home import Home, find_home
-from cloche.notebook import publish
+from cloche.notebook.publishing import publish
 from cloche.registry.catalog import Registry
 from cloche.runtimes.copies import Copy
 from cloche.runtimes.worker.frames import describe_frame, rows_to_json
@@ -113,7 +113,8 @@ def _examined(running: Running, found: _Version, more: Sequence[Call]) -> Report
 def _examples(copy: Copy) -> list[Call]:
     if copy.manifest.examples is None:
         return []
-    return msgspec.json.decode((copy.folder / copy.manifest.examples.path).read_bytes(), type=list[dict[str, Any]])
+    rows = (copy.folder / copy.manifest.examples.path).read_bytes() or b"[]"
+    return msgspec.json.decode(rows, type=list[dict[str, Any]])
 
 
 def _reference(model: Any) -> tuple[str, str] | None:

@@ -11,8 +11,8 @@ import msgspec
 import uuid_utils
 
 from cloche.log.columns import pack_text
-from cloche.ports import Filter, LogReader, Position, Sink
-from cloche.values import RECORD_FORMAT, Personal, Record, Timings
+from cloche.ports import Cursor, Erasing, Filter, LogReader, Mark, Position, Sink
+from cloche.values import RECORD_FORMAT, Exposure, Personal, Record, Timings, Tombstone
 
 
 def make_record(number: int = 0, contents: Personal | None = None, **envelope: Any) -> Record:
@@ -26,7 +26,7 @@ def make_record(number: int = 0, contents: Personal | None = None, **envelope: A
     data = msgspec.msgpack.encode(contents)
     usual = Record(
         format=RECORD_FORMAT,
-        id=uuid_utils.uuid7().bytes,
+        id=_next_id(),
         time_us=1_767_225_600_000_000 + number,
         model="toy",
         version="1.0.0",
@@ -47,16 +47,68 @@ def make_record(number: int = 0, contents: Personal | None = None, **envelope: A
     return msgspec.structs.replace(usual, **envelope)
 
 
-class LogContract:
-    """What a `Sink` and the `LogReader` of the same store promise. Derive a test class, and say how to open them."""
+def _cursor(record: Record) -> Cursor:
+    return Cursor(record.time_us, record.id)
+
+
+def _next_id() -> bytes:
+    return uuid_utils.uuid7().bytes
+
+
+class SinkContract:
+    """What every `Sink` promises, streams too. Derive a test class, and say how to open it and what it has."""
 
     def open_sink(self, folder: Path) -> Sink:
-        """Open the store in `folder` for writing."""
+        """Open the sink, with what it keeps of this host in `folder`."""
         raise NotImplementedError
+
+    async def kept(self, folder: Path) -> list[bytes]:
+        """Return the ids of the records that it has, in the order in which it has them."""
+        raise NotImplementedError
+
+    async def test_records_come_in_order_and_are_counted(self, tmp_path: Path) -> None:
+        records = [make_record(number) for number in range(30)]
+        sink = self.open_sink(tmp_path)
+        assert await sink.write(records[:10], Mark("a", Position(1, 10))) == 10
+        assert await sink.write(records[10:], Mark("a", Position(1, 30))) == 20
+        await sink.close()
+        assert await self.kept(tmp_path) == [record.id for record in records]
+
+    async def test_a_mark_is_kept_by_itself_and_for_the_next_who_opens_it(self, tmp_path: Path) -> None:
+        sink = self.open_sink(tmp_path)
+        await sink.write([make_record()], Mark("a", Position(1, 100)))
+        await sink.write([], Mark("b", Position(2, 200)))
+        await sink.write([], Mark("a", Position(3, 300)))
+        await sink.close()
+        sink = self.open_sink(tmp_path)
+        assert await sink.positions() == {"a": Position(3, 300), "b": Position(2, 200)}
+        await sink.retire("a")
+        await sink.retire("never there")
+        await sink.close()
+        sink = self.open_sink(tmp_path)
+        await sink.write([make_record()], Mark("c", Position(4, 400)))
+        assert await sink.positions() == {"b": Position(2, 200), "c": Position(4, 400)}
+        await sink.close()
+
+    async def test_records_without_a_mark_are_kept(self, tmp_path: Path) -> None:
+        record = make_record()
+        sink = self.open_sink(tmp_path)
+        assert await sink.write([record]) == 1
+        assert await sink.positions() == {}
+        await sink.close()
+        assert await self.kept(tmp_path) == [record.id]
+
+
+class LogContract(SinkContract):
+    """What a `Sink` and the `LogReader` of the same store promise. Derive a test class, and say how to open them."""
 
     def open_reader(self, folder: Path) -> LogReader:
         """Open it for reading."""
         raise NotImplementedError
+
+    async def kept(self, folder: Path) -> list[bytes]:
+        """Return the ids of the records in the log, oldest first."""
+        return [record.id async for record in self.open_reader(folder).scan(Filter())]
 
     async def test_a_log_that_was_never_written_is_empty(self, tmp_path: Path) -> None:
         reader = self.open_reader(tmp_path)
@@ -82,17 +134,12 @@ class LogContract:
         assert await self._keep(tmp_path, [changed, third]) == 1
         assert [record async for record in self.open_reader(tmp_path).scan(Filter())] == [first, second, third]
 
-    async def test_positions_are_kept_with_the_records(self, tmp_path: Path) -> None:
+    async def test_the_reader_tells_the_positions_too(self, tmp_path: Path) -> None:
         sink = self.open_sink(tmp_path)
-        await sink.write([make_record()], "a", Position(1, 100))
-        await sink.write([], "b", Position(2, 200))
-        await sink.write([], "a", Position(3, 300))
+        await sink.write([make_record()], Mark("a", Position(1, 100)))
+        await sink.write([], Mark("b", Position(2, 200)))
         await sink.close()
-        assert await self.open_reader(tmp_path).positions() == {"a": Position(3, 300), "b": Position(2, 200)}
-        sink = self.open_sink(tmp_path)
-        await sink.retire("a")
-        assert await sink.positions() == {"b": Position(2, 200)}
-        await sink.close()
+        assert await self.open_reader(tmp_path).positions() == {"a": Position(1, 100), "b": Position(2, 200)}
 
     async def test_an_erased_personal_part_stays_erased(self, tmp_path: Path) -> None:
         record = make_record()
@@ -100,6 +147,39 @@ class LogContract:
         await self._keep(tmp_path, [erased])
         assert await self._keep(tmp_path, [record]) == 0
         assert await self.open_reader(tmp_path).get(record.id) == erased
+
+    async def test_a_tombstone_takes_the_place_of_a_personal_part_and_stays(self, tmp_path: Path) -> None:
+        records = [make_record(number, Personal(subject="ann", failure="Traceback")) for number in range(3)]
+        await self._keep(tmp_path, records)
+        first, second, never = *records[:2], make_record(9)
+        tombstone = Tombstone(time_us=5, by="me", reason="asked for", order=1, mark=b"m" * 32)
+        assert await self._erase(tmp_path, [first, second, never], tombstone) == 2
+        assert await self._erase(tmp_path, [first], msgspec.structs.replace(tombstone, by="somebody else")) == 0
+        await self._keep(tmp_path, records)
+        reader = self.open_reader(tmp_path)
+        expected = [msgspec.structs.replace(each, personal=msgspec.msgpack.encode(tombstone)) for each in records[:2]]
+        assert [record async for record in reader.scan(Filter())] == [*expected, records[2]]
+        assert [await reader.get(record.id) for record in records] == [*expected, records[2]]
+        assert list(await reader.find(Filter(subject="ann"), 10)) == records[2:]
+        assert await reader.count(Filter(failed=True)) == 3, "the envelope stays as it was"
+        assert list(await reader.faults()) == []
+
+    async def test_a_tombstone_is_kept_of_a_record_that_comes_with_it(self, tmp_path: Path) -> None:
+        tombstone = msgspec.msgpack.encode(Tombstone(time_us=5, by="retention", reason="30d"))
+        erased = [make_record(1, personal=tombstone), make_record(2, personal=b"")]
+        await self._keep(tmp_path, erased)
+        assert [record async for record in self.open_reader(tmp_path).scan(Filter())] == erased
+        assert await self._erase(tmp_path, [], Tombstone(1, "me", "")) == 0
+
+    async def _erase(self, folder: Path, records: list[Record], tombstone: Tombstone) -> int:
+        sink = self.open_sink(folder)
+        assert isinstance(sink, Erasing)
+        try:
+            erased = await sink.erase(records, tombstone)
+            assert all(isinstance(sentence, str) for sentence in await sink.scrub())
+        finally:
+            await sink.close()
+        return erased
 
     async def test_every_filter_finds_what_it_names_and_nothing_else(self, tmp_path: Path) -> None:
         plain, other = make_record(10), make_record(20, model="other", version="2.0.0")
@@ -123,22 +203,75 @@ class LogContract:
             Filter(model="toy", since_us=plain.time_us, until_us=failed.time_us): [plain],
             Filter(subject="' or 1=1 --"): [],
         }
-        reader = self.open_reader(tmp_path)
+        await self._assert_finds(tmp_path, expected)
+
+    async def test_every_field_of_the_envelope_can_be_asked_for(self, tmp_path: Path) -> None:
+        plain = make_record(1, timings=Timings(predict_us=2_000_000))
+        fallen = make_record(2, fallback="worker_crashed", answered_by="input_order", hurried=True)
+        other = make_record(3, outcome="model_failed", fallback="overloaded", reason="experiment", variant="treatment")
+        exposed = msgspec.structs.replace(
+            other, exposure=Exposure("prices", "treatment", 2, 0.5, "seed"), id=_next_id()
+        )
+        labeled = make_record(5, labels={"market": "de", "brand of 'it'": 'a "b"'}, caller="shop", release=7)
+        shadow = make_record(6, kind="shadow", shadows=plain.id, digest="sha256:" + "1" * 64)
+        await self._keep(tmp_path, [plain, fallen, other, exposed, labeled, shadow])
+        await self._assert_finds(
+            tmp_path,
+            {
+                Filter(digest=shadow.digest): [shadow],
+                Filter(release=7): [labeled],
+                Filter(variant="treatment"): [exposed, other],
+                Filter(variant="treatment", experiment="prices"): [exposed],
+                Filter(experiment="treatment"): [],
+                Filter(reason="experiment"): [exposed, other],
+                Filter(caller="shop"): [labeled],
+                Filter(kind="shadow"): [shadow],
+                Filter(fallback="overloaded"): [exposed, other],
+                Filter(answered_by="input_order"): [fallen],
+                Filter(fell_back=True): [fallen],
+                Filter(hurried=True): [fallen],
+                Filter(hurried=False, kind="live", caller="anonymous"): [exposed, other, plain],
+                Filter(shadows=plain.id): [shadow],
+                Filter(labels=(("market", "de"),)): [labeled],
+                Filter(labels=(("market", "de"), ("brand of 'it'", 'a "b"'))): [labeled],
+                Filter(labels=(("market", "de"), ("brand", "x"))): [],
+                Filter(labels=(("market", "at"),)): [],
+                Filter(min_us=2_000_000): [plain],
+                Filter(min_us=2_000_001): [],
+                Filter(min_us=15, max_us=2_000_000): [shadow, labeled, exposed, other, fallen],
+                Filter(max_us=15): [],
+                Filter(subject="subject-3", variant="treatment", since_us=other.time_us): [exposed, other],
+            },
+        )
+
+    async def _assert_finds(self, folder: Path, expected: dict[Filter, list[Record]]) -> None:
+        reader = self.open_reader(folder)
         for wanted, records in expected.items():
             assert list(await reader.find(wanted, 10)) == records
             assert [record async for record in reader.scan(wanted)] == records[::-1]
             assert await reader.count(wanted) == len(records)
 
     async def test_pages_follow_each_other_without_gap_or_repetition(self, tmp_path: Path) -> None:
-        records = [make_record(number // 4, model=f"m{number % 2}") for number in range(40)]
+        ann = Personal(subject="ann")
+        records = [make_record(number // 4, ann, model=f"m{number % 2}") for number in range(40)]
         await self._keep(tmp_path, records)
         reader = self.open_reader(tmp_path)
-        for wanted in (Filter(), Filter(model="m1")):
+        for wanted in (Filter(), Filter(model="m1"), Filter(subject="ann")):
             found: list[Record] = []
-            while page := await reader.find(wanted, 7, found[-1].id if found else None):
+            while page := await reader.find(wanted, 7, _cursor(found[-1]) if found else None):
                 found += page
             expected = [record for record in records if wanted.model in (None, record.model)]
-            assert found == sorted(expected, key=lambda record: (record.time_us, record.id), reverse=True)
+            assert found == sorted(expected, key=_cursor, reverse=True)
+            for end in (found[0], found[len(found) // 2], found[-1]):
+                rest = [record async for record in reader.scan(wanted, _cursor(end))]
+                assert rest == sorted((each for each in expected if _cursor(each) > _cursor(end)), key=_cursor)
+
+    async def test_a_page_begins_where_a_record_was_that_is_gone(self, tmp_path: Path) -> None:
+        records = [make_record(number) for number in range(3)]
+        await self._keep(tmp_path, [records[0], records[2]])
+        reader = self.open_reader(tmp_path)
+        assert list(await reader.find(Filter(), 10, _cursor(records[1]))) == [records[0]]
+        assert [record async for record in reader.scan(Filter(), _cursor(records[1]))] == [records[2]]
 
     async def test_a_scan_shows_the_log_as_it_stood_when_it_began(self, tmp_path: Path) -> None:
         await self._keep(tmp_path, [make_record(number) for number in range(500)])
@@ -152,6 +285,6 @@ class LogContract:
     async def _keep(self, folder: Path, records: list[Record]) -> int:
         sink = self.open_sink(folder)
         try:
-            return await sink.write(records, "spool", Position(1, 1))
+            return await sink.write(records, Mark("spool", Position(1, 1)))
         finally:
             await sink.close()

@@ -55,6 +55,18 @@ class ObjectStoreContract:
         assert sorted(await asyncio.gather(*(store.put_if_absent("big", data) for data in (first, second)))) == [0, 1]
         assert await store.get("big") in (first, second)
 
+    async def test_what_was_deleted_is_gone_and_may_be_put_again(self, tmp_path: Path) -> None:
+        store = self.open_store(tmp_path)
+        await store.put_if_absent("a/day=2026-01-01/1", b"first")
+        await store.put_if_absent("a/day=2026-01-01/2", b"other")
+        await store.delete("a/day=2026-01-01/1")
+        await store.delete("a/day=2026-01-01/1")
+        await store.delete("never/there")
+        assert await store.get("a/day=2026-01-01/1") is None
+        assert [key async for key in store.list("a")] == ["a/day=2026-01-01/2"]
+        assert await store.put_if_absent("a/day=2026-01-01/1", b"second")
+        assert await store.get("a/day=2026-01-01/1") == b"second"
+
     async def test_list_is_sorted_below_a_prefix_and_after_a_key(self, tmp_path: Path) -> None:
         store = self.open_store(tmp_path)
         for key in ("a/2", "a/10", "a/b/1", "ab/1", "b"):
@@ -77,6 +89,8 @@ class ObjectStoreContract:
             await store.get(key)
         with pytest.raises(ValueError, match="not a key"):
             await store.put_if_absent(key, b"")
+        with pytest.raises(ValueError, match="not a key"):
+            await store.delete(key)
 
     async def test_it_says_where_it_is(self, tmp_path: Path) -> None:
         assert self.open_store(tmp_path).where

@@ -17,10 +17,10 @@ import msgspec
 from cloche.authoring.publish import Published
 from cloche.errors import ClocheError, SchemaMismatch, ServingError
 from cloche.log.reading import to_json
-from cloche.notebook import publish
+from cloche.notebook.publishing import publish
 from cloche.registry.apply import Applied, Terms, apply
 from cloche.registry.catalog import Registry
-from cloche.registry.goal import Goal, goal_of_tree, load_goal, read_goal
+from cloche.registry.goal import given_goal
 from cloche.registry.release import Reason, Release
 from cloche.registry.routing import make_default
 from cloche.settings import Settings
@@ -94,13 +94,13 @@ class Platform:
         """Make live what a file wants, as `cloche apply` does.
 
         Args:
-            wanted: the path of a `models.toml`; or TOML as text; or the same as a dict: `{"models": {...}}`.
+            wanted: the path of a `models.toml`; or its text; or the same as a dict: `{"models": {...}}`.
 
         Raises:
             RegistryError: it can't be applied; nothing was.
             DoesNotLoad: a version of it can't be brought up; what was live goes on answering.
         """
-        applied = self._running.wait(apply(self.registry, _goal(wanted), _reason("apply"), Terms(self._limits)))
+        applied = self._running.wait(apply(self.registry, given_goal(wanted), _reason("apply"), Terms(self._limits)))
         self._running.wait(self._running.answering.follow())
         return applied
 
@@ -149,7 +149,13 @@ class Platform:
 
 
 def request_of(model: str, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]], asked: Asked) -> Request:
-    """Return a call as every door makes it."""
+    """Return a call as every door makes it.
+
+    Raises:
+        TypeError: it says something that no call can.
+    """
+    if unknown := asked.keys() - Asked.__annotations__.keys():
+        raise TypeError(f"a call has no {', '.join(sorted(unknown))}; it has {', '.join(Asked.__annotations__)}")
     body: dict[str, Any] = {"input" if isinstance(rows, Mapping) else "inputs": rows}
     body |= {name: value for name, value in asked.items() if name in ("as_of", "parameters")}
     return Request(
@@ -179,12 +185,6 @@ def _notes(error: ClocheError) -> list[str]:
     private = error.private
     printed = [f"It printed:\n{private['printed'].rstrip()}"] if private.get("printed") else []
     return [str(said).rstrip() for said in [private.get("traceback") or private.get("reason")] if said] + printed
-
-
-def _goal(wanted: Path | str | Mapping[str, Any]) -> Goal:
-    if isinstance(wanted, Path):
-        return load_goal(wanted)
-    return read_goal(wanted) if isinstance(wanted, str) else goal_of_tree(wanted)
 
 
 def _reason(command: str) -> Reason:

@@ -46,6 +46,13 @@ ANYBODY = Caller("anonymous")
 """Who calls where no token is needed."""
 
 
+def needed(method: str, path: str) -> Permission | None:
+    """Return what a token must be allowed to do, to send such a request."""
+    if method not in ("GET", "HEAD"):
+        return "manage"
+    return "history" if path == "/log" or path.startswith("/log/") else None
+
+
 class Access:
     """Lets a request in, or says why not."""
 

@@ -20,7 +20,7 @@ from cloche.gateway import Gateway
 from cloche.gateway.choose import LoadedModel, LoadedVersion
 from cloche.settings import Settings
 from cloche.web import describe, docs, metrics, openapi
-from cloche.web.access import OPEN, Access
+from cloche.web.access import OPEN, Access, needed
 from cloche.web.health import Health
 from cloche.web.predict import PredictDoor, address_of, read_headers
 from cloche.web.problems import problem, unforeseen
@@ -54,8 +54,9 @@ class Pages:
         path = scope["path"]
         try:
             caller = self._access.check(read_headers(scope["headers"]), needs_token=path not in OPEN)
-            if scope["method"] not in ("GET", "HEAD"):
-                caller.check("manage")
+            permission = needed(scope["method"], path)
+            if permission is not None:
+                caller.check(permission)
         except ClocheError as error:
             locked = path == "/docs" and isinstance(error, Unauthorized)
             await (_locked() if locked else problem_response(error))(scope, receive, send)

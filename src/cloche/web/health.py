@@ -7,6 +7,7 @@ from typing import Protocol
 import msgspec
 
 from cloche.gateway.follow import Follower
+from cloche.log.direct import SinkJournal
 from cloche.log.spool import Spool
 from cloche.registry.standing import Waiting
 
@@ -33,9 +34,9 @@ class Line(Protocol):
 class Health:
     """Looks at everything a gateway needs."""
 
-    def __init__(self, follower: Follower, spool: Spool, workers: Line) -> None:
+    def __init__(self, follower: Follower, journal: Spool | SinkJournal, workers: Line) -> None:
         self._follower = follower
-        self._spool = spool
+        self._journal = journal
         self._workers = workers
         self.stopping = False
 
@@ -59,7 +60,7 @@ class Health:
             notices.append(f"models that are asleep until they are called: {self._follower.asleep}")
         for name, version, state in self._follower.not_ready():
             notices.append(f"{name} {version}: its worker is {state}")
-        log = self._spool.state
+        log = self._journal.state
         if not log.healthy:
             waiting.append(f"the inference log: {log.reason}")
         if log.mode == "async":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
+from functools import wraps
 
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from cloche.errors import BodyTooLarge, ClocheError, InvalidHeader, LogError
+from cloche.errors import BodyTooLarge, ClocheError, InvalidHeader, InvalidParameter, LogError, StoreUnavailable
 from cloche.registry.catalog import Registry
 from cloche.registry.release import Reason
 from cloche.schema.syntax import parse
@@ -17,10 +19,17 @@ Page = Callable[[HttpRequest], Awaitable[Response]]
 JSON = "application/json"
 TOML = "application/toml"
 
+_COUNT = re.compile("[1-9][0-9]{0,8}")
+
 
 def public(page: Page, registry: Registry) -> Page:
-    """Keep the places of the registry and the log out of what callers are told."""
+    """Keep the places of the registry and the log out of what callers are told.
 
+    Raises:
+        StoreUnavailable: the registry can't be read or written now.
+    """
+
+    @wraps(page)
     async def answer(request: HttpRequest) -> Response:
         try:
             return await page(request)
@@ -30,6 +39,8 @@ def public(page: Page, registry: Registry) -> Page:
             if error.details.get("where") != registry.where:
                 raise
             raise type(error)(**error.details | {"where": "the registry"}) from None
+        except OSError as error:  # of a registry that is a folder; its text would tell where
+            raise StoreUnavailable(reason=error.strerror or "it does not answer") from error
 
     return answer
 
@@ -37,6 +48,18 @@ def public(page: Page, registry: Registry) -> Page:
 def reason_of(request: HttpRequest, message: str, git_commit: str | None = None) -> Reason:
     """Return who changes what is live with a request, and why."""
     return Reason(request.scope["caller"], message, f"{request.method} {request.url.path}", git_commit=git_commit)
+
+
+def limit_of(request: HttpRequest, usual: int) -> int:
+    """Return how many are wanted at most, as `?limit=` says it, else `usual`.
+
+    Raises:
+        InvalidParameter: it is no such number.
+    """
+    given = request.query_params.get("limit", str(usual))
+    if not _COUNT.fullmatch(given):
+        raise InvalidParameter(parameter="limit", reason="it must be a number of at least 1")
+    return int(given)
 
 
 def content_type(request: HttpRequest, *allowed: str) -> str:

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from cloche.gateway import Gateway
 from cloche.gateway.follow import Follower
 from cloche.gateway.tally import LATENCY_BOUNDS_S
+from cloche.log.direct import SinkJournal
 from cloche.log.spool import Spool
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -24,9 +25,9 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 class GatewayCollector(Collector):
     """A gateway's tally as metrics."""
 
-    def __init__(self, gateway: Gateway, spool: Spool, follower: Follower) -> None:
+    def __init__(self, gateway: Gateway, journal: Spool | SinkJournal, follower: Follower) -> None:
         self._gateway = gateway
-        self._spool = spool
+        self._journal = journal
         self._follower = follower
 
     def collect(self) -> Iterator[Family]:
@@ -48,6 +49,9 @@ class GatewayCollector(Collector):
         )
         yield counters(
             "cloche_fallbacks", "Calls that a fallback answered.", ("version", "answered_by"), tally.fallbacks
+        )
+        yield counters(
+            "cloche_repeated_calls", "Calls answered as one before with their idempotency key.", (), tally.repeated
         )
         yield counters("cloche_refused_calls", "Calls that were a caller's mistake, by code.", ("code",), tally.refused)
 
@@ -78,7 +82,7 @@ class GatewayCollector(Collector):
         yield gauge("cloche_shadow_waiting", "Calls that wait until a shadow is asked.", float(shadows.waiting))
 
     def _log(self) -> Iterator[Family]:
-        state = self._spool.state
+        state = self._journal.state
         yield gauge("cloche_log_healthy", "Whether records can be kept.", float(state.healthy))
         yield counter("cloche_log_kept_records", "Records kept as the mode promises.", state.appended)
         yield counter("cloche_log_lost_records", "Records lost in mode async.", state.lost)

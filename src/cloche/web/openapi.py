@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import msgspec
 
+from cloche.errors import ClocheError
 from cloche.registry.bundle import Each
 from cloche.schema import Schema, call_schema, example_of
 from cloche.web.problems import CONTENT_TYPE, STATUS, TITLES
@@ -15,7 +16,7 @@ from cloche.web.problems import CONTENT_TYPE, STATUS, TITLES
 Node: TypeAlias = dict[str, Any]
 """A part of the document."""
 
-_PREDICT_STATUSES = (400, 404, 413, 415, 422, 500, 503, 504)
+_PREDICT_STATUSES = (400, 404, 409, 413, 415, 422, 500, 503, 504)
 
 
 class Described(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +42,7 @@ def document(models: Sequence[Described], version: str, *, secured: bool = False
         secured: whether a bearer token is needed.
     """
     paths: Node = {}
-    schemas: Node = {"Problem": _PROBLEM}
+    schemas: Node = {"Problem": PROBLEM}
     for described in models:
         name = f"{described.model}-{described.version}"
         schemas[f"{name}.input"] = _placed(described.input_schema, f"{name}.input")
@@ -49,15 +50,15 @@ def document(models: Sequence[Described], version: str, *, secured: bool = False
         for address in _addresses(described):
             paths[address] = {"post": _predict(described, address, secured)}
     paths["/predict"] = {"post": _predict_any(secured)}
-    paths |= {address: {"get": _secured(operation, secured)} for address, operation in _PAGES.items()}
-    paths |= {address: {"get": operation} for address, operation in _HEALTH.items()}
+    paths |= {address: {"get": with_token(operation, secured)} for address, operation in _PAGES.items()}
+    paths |= {address: {"get": operation} for address, operation in HEALTH.items()}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Cloche", "version": version, "description": "Predictions of the models that are live."},
         "paths": paths,
         "components": {
             "schemas": schemas,
-            "responses": _problems(),
+            "responses": problems(STATUS),
             "parameters": _PARAMETERS,
             **({"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}} if secured else {}),
         },
@@ -71,7 +72,7 @@ def _addresses(described: Described) -> list[str]:
 
 def _predict(described: Described, address: str, secured: bool) -> Node:
     name = f"{described.model}-{described.version}"
-    body: Node = {"schema": call_schema(_schema(f"{name}.input"))}
+    body: Node = {"schema": call_schema(schema_at(f"{name}.input"))}
     row = example_of(described.input_schema)
     if row is not None:
         body["example"] = {"input": row}
@@ -80,24 +81,28 @@ def _predict(described: Described, address: str, secured: bool) -> Node:
         "summary": f"Ask {described.model} {described.version}",
         "tags": [described.model],
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {"200": _json("The answer.", _answer(described)), **_failures(_PREDICT_STATUSES)},
+        "responses": {"200": told("The answer.", _answer(described)), **failures(_PREDICT_STATUSES)},
     }
     if described.description:
         operation["description"] = described.description
-    return _secured({"parameters": [_parameter("Subject"), _parameter("Deadline")], **operation}, secured)
+    return with_token({"parameters": _headers(), **operation}, secured)
+
+
+def _headers() -> list[Schema]:
+    return [_parameter(name) for name in ("Subject", "Deadline", "IdempotencyKey")]
 
 
 def _predict_any(secured: bool) -> Node:
     schema = call_schema({"type": "object"})
     named = schema["properties"] | {"model": {"type": "string"}}
     schema = {**schema, "properties": named, "required": ["model"]}
-    return _secured(
+    return with_token(
         {
             "operationId": "predict",
             "summary": "Ask the model that the body names",
-            "parameters": [_parameter("Subject"), _parameter("Deadline")],
+            "parameters": _headers(),
             "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
-            "responses": {"200": _json("The answer.", _answer(None)), **_failures(_PREDICT_STATUSES)},
+            "responses": {"200": told("The answer.", _answer(None)), **failures(_PREDICT_STATUSES)},
         },
         secured,
     )
@@ -105,7 +110,7 @@ def _predict_any(secured: bool) -> Node:
 
 def _answer(described: Described | None) -> Schema:
     """Return the schema of an answer; `None` is any version of any model."""
-    output: Schema = {} if described is None else _schema(f"{described.model}-{described.version}.output")
+    output: Schema = {} if described is None else schema_at(f"{described.model}-{described.version}.output")
     text: Schema = {"type": "string"}
     refused = _REFUSED_ITEM if described is not None and described.each is not None else _REFUSED_ROW
     return {
@@ -156,25 +161,28 @@ def _moved(node: Any, root: str) -> Any:
     }
 
 
-def _secured(operation: Node, secured: bool) -> Node:
+def with_token(operation: Node, secured: bool) -> Node:
+    """Return an operation that needs a bearer token, where one is `secured`."""
     if not secured:
         return operation
-    responses = operation["responses"] | _failures([401])
+    responses = operation["responses"] | failures([401])
     return {**operation, "responses": responses, "security": [{"token": []}]}
 
 
-def _failures(statuses: Iterable[int]) -> Node:
+def failures(statuses: Iterable[int]) -> Node:
+    """Return the problems that an operation may end in, by status."""
     return {str(status): {"$ref": f"#/components/responses/{_phrase(status)}"} for status in statuses}
 
 
-def _problems() -> Node:
+def problems(statuses: Mapping[type[ClocheError], int]) -> Node:
     """Return a response per status, which names the codes that it can have."""
     responses = {}
-    for status, title in TITLES.items():
-        codes = sorted(error.code for error, known in STATUS.items() if known == status)
+    for status in sorted(set(statuses.values())):
+        title = TITLES[status]
+        codes = sorted(error.code for error, known in statuses.items() if known == status)
         response: Node = {
             "description": f"{title}: {', '.join(codes)}.",
-            "content": {CONTENT_TYPE.decode(): {"schema": _schema("Problem")}},
+            "content": {CONTENT_TYPE.decode(): {"schema": schema_at("Problem")}},
         }
         if status == HTTPStatus.SERVICE_UNAVAILABLE:
             response["headers"] = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
@@ -186,7 +194,8 @@ def _phrase(status: int) -> str:
     return TITLES[status].title().replace(" ", "")
 
 
-def _schema(name: str) -> Schema:
+def schema_at(name: str) -> Schema:
+    """Return where a schema of the document stands."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -194,7 +203,8 @@ def _parameter(name: str) -> Node:
     return {"$ref": f"#/components/parameters/{name}"}
 
 
-def _json(description: str, schema: Schema) -> Node:
+def told(description: str, schema: Schema) -> Node:
+    """Return an answer in JSON."""
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
@@ -227,7 +237,7 @@ _FALLBACK: Schema = {
     "properties": {"reason": {"type": "string"}, "answered_by": {"type": "string"}},
     "required": ["reason"],
 }
-_PROBLEM: Schema = {
+PROBLEM: Schema = {
     "type": "object",
     "description": "An error, RFC 9457.",
     "properties": {
@@ -266,6 +276,13 @@ _PARAMETERS: Node = {
         "description": "How long the caller will wait; the model's own deadline stands where it is shorter.",
         "schema": {"type": "integer", "minimum": 1},
     },
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Asked again with the same key within a day, the same call gets the same answer, and is not a "
+        "second inference; another call with it is refused.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    },
     "Model": {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}},
     "Version": {"name": "version", "in": "path", "required": True, "schema": {"type": "string"}},
 }
@@ -275,12 +292,19 @@ _MODEL: Schema = {
     "properties": {"name": {"type": "string"}, "default": {"type": "string"}, "versions": {"type": "array"}},
     "required": ["name", "default", "versions"],
 }
+METRICS: Node = {
+    "operationId": "metrics",
+    "summary": "Figures for Prometheus",
+    "responses": {
+        "200": {"description": "Prometheus text.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    },
+}
 _PAGES: dict[str, Node] = {
     "/models": {
         "operationId": "models",
         "summary": "The models that are live",
         "responses": {
-            "200": _json(
+            "200": told(
                 "All of them.", {"type": "object", "properties": {"models": {"type": "array", "items": _MODEL}}}
             )
         },
@@ -289,21 +313,15 @@ _PAGES: dict[str, Node] = {
         "operationId": "model",
         "summary": "A model with its default version in full",
         "parameters": [_parameter("Model")],
-        "responses": {"200": _json("The model.", _MODEL), **_failures([404])},
+        "responses": {"200": told("The model.", _MODEL), **failures([404])},
     },
     "/models/{model}/versions/{version}": {
         "operationId": "version",
         "summary": "A version in full",
         "parameters": [_parameter("Model"), _parameter("Version")],
-        "responses": {"200": _json("The version.", {"type": "object"}), **_failures([404])},
+        "responses": {"200": told("The version.", {"type": "object"}), **failures([404])},
     },
-    "/metrics": {
-        "operationId": "metrics",
-        "summary": "Figures for Prometheus",
-        "responses": {
-            "200": {"description": "Prometheus text.", "content": {"text/plain": {"schema": {"type": "string"}}}}
-        },
-    },
+    "/metrics": METRICS,
 }
 _STATE: Schema = {
     "type": "object",
@@ -314,15 +332,15 @@ _STATE: Schema = {
     },
     "required": ["ready", "waiting_for", "notices"],
 }
-_HEALTH: dict[str, Node] = {
+HEALTH: dict[str, Node] = {
     "/live": {
         "operationId": "live",
         "summary": "Whether the process answers",
-        "responses": {"200": _json("It does.", {"type": "object", "properties": {"live": {"const": True}}})},
+        "responses": {"200": told("It does.", {"type": "object", "properties": {"live": {"const": True}}})},
     },
     "/ready": {
         "operationId": "ready",
         "summary": "Whether every model that is wanted is loaded, and what is waited for",
-        "responses": {"200": _json("Ready.", _STATE), "503": _json("Not yet.", _STATE)},
+        "responses": {"200": told("Ready.", _STATE), "503": told("Not yet.", _STATE)},
     },
 }

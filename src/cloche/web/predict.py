@@ -30,7 +30,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 MAX_SUBJECT = 256
+MAX_KEY = 255
 _JSON: Header = (b"content-type", b"application/json")
+_REPEATED: Header = (b"idempotency-replayed", b"true")
 _BELOW_ONE = [b"%.3f" % (us / 1000) for us in range(1000)]
 """Microseconds -> milliseconds. Writing floats costs more than all the rest of the headers."""
 _STATIONS = b"choose;dur=%b, validate;dur=%b, enrich;dur=%b, predict;dur=%b, decide;dur=%b, record;dur=%b"
@@ -59,6 +61,7 @@ class Admission(msgspec.Struct, frozen=True, eq=False):
     caller: Caller
     subject: str | None
     deadline_ms: int | None
+    idempotency_key: str | None = None
 
 
 class Response(msgspec.Struct, frozen=True, eq=False):
@@ -76,7 +79,7 @@ class Begun(msgspec.Struct, frozen=True, eq=False):
     body: bytes
 
 
-_ONCE = (b"host", b"origin", b"authorization", b"cloche-subject", b"cloche-deadline-ms")
+_ONCE = (b"host", b"origin", b"authorization", b"cloche-subject", b"cloche-deadline-ms", b"idempotency-key")
 
 
 def address_of(path: str) -> Address | None:
@@ -135,13 +138,17 @@ class PredictDoor:
             _check_encoding(headers[b"content-encoding"])
         subject = _subject(headers[b"cloche-subject"]) if b"cloche-subject" in headers else None
         deadline_ms = _deadline(headers[b"cloche-deadline-ms"]) if b"cloche-deadline-ms" in headers else None
-        return Admission(headers, caller, subject, deadline_ms)
+        key = _idempotency_key(headers[b"idempotency-key"]) if b"idempotency-key" in headers else None
+        return Admission(headers, caller, subject, deadline_ms, key)
 
     async def begin(self, address: Address, admission: Admission, body: bytes) -> Begun | Response:
         """Take one call as far as to its answer, whichever way it came in."""
         try:
             model, version = (address.model, address.version) if address.model else _named_in(body)
-            pending = await self._gateway.begin(self._request(admission, model, version, body))
+            request = self._request(admission, model, version, body)
+            if request.idempotency_key is not None:
+                return _told(await self._gateway.answer(request))
+            pending = await self._gateway.begin(request)
         except Exception as error:  # noqa: BLE001  as above
             return failed(error)
         return Begun(pending, _encode(pending.answer))
@@ -151,6 +158,7 @@ class PredictDoor:
         attributes = {**_attributes(admission.headers, wanted), **caller.claims} if wanted else caller.claims
         return Request(
             *(model, body, version, admission.subject, admission.deadline_ms, caller.name, attributes),
+            idempotency_key=admission.idempotency_key,
             may_go_back="history" in caller.may,
         )
 
@@ -209,6 +217,12 @@ def failed(error: Exception) -> Response:
     return _response(*unforeseen())
 
 
+def _told(reply: Reply) -> Response:
+    """Return the response of a call that has a key."""
+    how = _REPEATED if reply.repeated else (b"server-timing", _server_timing(reply))
+    return _response(200, [_JSON, how], _encode(reply.answer))
+
+
 def _response(status: int, headers: list[Header], body: bytes) -> Response:
     """Return a response that says how long it is."""
     headers.append((b"content-length", b"%d" % len(body)))
@@ -228,6 +242,12 @@ def _subject(value: bytes) -> str:
     if not subject:
         raise InvalidHeader(header="Cloche-Subject", reason=f"it must have 1 to {MAX_SUBJECT} characters")
     return subject
+
+
+def _idempotency_key(value: bytes) -> str:
+    if not (0 < len(value) <= MAX_KEY and value.isascii() and all(0x20 <= byte < 0x7F for byte in value)):
+        raise InvalidHeader(header="Idempotency-Key", reason=f"it must have 1 to {MAX_KEY} visible ASCII characters")
+    return value.decode("ascii")
 
 
 def _text(header: str, value: bytes) -> str:

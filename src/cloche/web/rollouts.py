@@ -13,14 +13,13 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from cloche.errors import InvalidGoal, NoRollout
 from cloche.insight.controller import Controller
 from cloche.insight.status import Watch
 from cloche.ports import LogReader
 from cloche.registry.by_hand import Beginning, Verb, start_rollout, turn_rollout
 from cloche.registry.catalog import Registry
+from cloche.registry.goal import worded
 from cloche.registry.held import under_way
-from cloche.registry.keys import Duration, KeyFault, dotted, typed
 from cloche.registry.traffic import RolloutState
 from cloche.settings import Settings
 from cloche.web.app import json_response
@@ -30,37 +29,13 @@ from cloche.web.metrics import Family
 _T = TypeVar("_T")
 
 
-class _Start(msgspec.Struct, frozen=True):
+class Start(Beginning, frozen=True):
     """The body of a start: the options of `cloche rollout start`."""
 
-    to: str
-    steps: tuple[float, ...] | None = None
-    hold: Duration | None = None
-    min_requests: int | None = None
-    max_wait: Duration | None = None
-    no_harm_found: bool | None = None
-    error_margin: float | None = None
-    latency_margin: float | None = None
-    accept_incompatible: bool = False
     message: str = ""
 
-    @property
-    def beginning(self) -> Beginning:
-        """The same, as a rollout is begun."""
-        plan = {
-            "steps": self.steps,
-            "hold_ms": self.hold,
-            "min_requests": self.min_requests,
-            "max_wait_ms": self.max_wait,
-            "no_harm_found": self.no_harm_found,
-            "error_margin": self.error_margin,
-            "latency_margin": self.latency_margin,
-        }
-        said = {field: value for field, value in plan.items() if value is not None}
-        return Beginning(self.to, said, self.accept_incompatible)
 
-
-class _Turn(msgspec.Struct, frozen=True):
+class Turn(msgspec.Struct, frozen=True):
     """The body of a pause, a resume, a promotion or an abort."""
 
     message: str = ""
@@ -89,32 +64,26 @@ class RolloutPages:
         model = request.path_params["model"]
         watch = self._watches.get(model) or Watch(self._registry, self._log, model, self._limits.deadline_ms)
         found = await watch.look(time.time_ns() // 1000)
-        if found is None:
-            await self._registry.resolve(model, "*")  # says so where there is no such model
-            raise NoRollout(model=model)
         self._watches[model] = watch
         return json_response(found)
 
     async def start(self, request: HttpRequest) -> Response:
         """Begin a rollout, and answer the release."""
         model = request.path_params["model"]
-        sent = await self._sent(request, _Start)
+        sent = await self._sent(request, Start)
         reason = reason_of(request, sent.message)
-        return json_response(await start_rollout(self._registry, model, sent.beginning, reason, self._limits))
+        return json_response(await start_rollout(self._registry, model, sent, reason, self._limits))
 
     def _turning(self, verb: Verb) -> Route:
         async def turn(request: HttpRequest) -> Response:
-            reason = reason_of(request, (await self._sent(request, _Turn)).message)
+            reason = reason_of(request, (await self._sent(request, Turn)).message)
             return json_response(await turn_rollout(self._registry, request.path_params["model"], verb, reason))
 
+        turn.__doc__ = f"{verb.capitalize()} the rollout of a model, and answer what has become of it."
         return Route(f"/models/{{model}}/rollout/{verb}", public(turn, self._registry), methods=["POST"])
 
     async def _sent(self, request: HttpRequest, kind: type[_T]) -> _T:
-        try:
-            found: _T = typed(await json_of(request, self._limits.max_body_bytes), kind)
-        except KeyFault as fault:
-            raise InvalidGoal(where="the body", key=dotted(fault.key), reason=fault.reason) from None
-        return found
+        return worded(await json_of(request, self._limits.max_body_bytes), kind)
 
 
 class RolloutCollector(Collector):

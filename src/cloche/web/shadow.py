@@ -25,6 +25,7 @@ def shadow_routes(shadows: ShadowWatch, registry: Registry) -> list[BaseRoute]:
     """Return the route `/models/{model}/shadow`; `?since=` takes a time as RFC 3339."""
 
     async def shadow(request: HttpRequest) -> Response:
+        """Answer how the shadows of a model compare with what is live."""
         since = request.query_params.get("since")
         since_us = None if since is None else _moment_us(since)
         return json_response(await shadows.look(request.path_params["model"], time.time_ns() // 1000, since_us))

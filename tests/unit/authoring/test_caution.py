@@ -49,7 +49,10 @@ def test_a_file_that_changed_after_its_import_is_named(author, monkeypatch):
     folder = author({"rates.py": "def rate(row): return 1", "other.py": ""}, "rates", "other")
     assert collect(["rates", "other"]).changed == []
     model = __import__("rates").rate
+    imported = (folder / "rates.py").stat().st_mtime_ns
     (folder / "rates.py").write_text("def rate(row): return 1  # the same, said otherwise")
+    os.utime(folder / "rates.py", ns=(imported, imported))
+    assert collect(["rates", "other"]).changed == ["rates.py"]  # within the second in which it was imported
     os.utime(folder / "rates.py", (1_700_000_000, 1_700_000_000))
     assert collect(["rates", "other"]).changed == ["rates.py"]
     told = "rates.py changed after this process had imported it, and went in as it is now. Import it again, or restart."

@@ -49,6 +49,16 @@ def test_what_is_missing_is_explained(said, advice):
     assert told == advice if advice is None else told.startswith(advice)
 
 
+def test_a_file_of_the_folder_that_it_is_published_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = "FileNotFoundError: [Errno 2] No such file or directory: 'rates.csv'"
+    assert how_to_bring(said, LEFT) is None
+    (tmp_path / "rates.csv").touch()
+    told = how_to_bring(said, LEFT)
+    assert told.startswith("rates.csv is in the folder that you publish from, and a worker has another one.")
+    assert "files={'rates.csv': Path('rates.csv')}" in told
+
+
 def test_a_module_that_nothing_names(author):
     author({"hidden.py": ""})
     told = how_to_bring("ModuleNotFoundError: No module named 'hidden'", {})

@@ -5,6 +5,7 @@ import sys
 import textwrap
 
 import cloudpickle
+import msgspec
 
 from cloche.authoring.pickling import Pickles
 
@@ -19,6 +20,17 @@ SCRIPT = textwrap.dedent(
     @dataclasses.dataclass
     class Price:
         amount: float
+
+    class Zone:
+        __slots__ = ("of",)
+
+        def __init__(self):
+            self.of = {"car", "van", "bike", "tram", "bus", "truck", "boat", "cart"}
+
+    class Seen:
+        def __init__(self):
+            self.kinds = set(KINDS)
+            self.zone = Zone()
 
     class Pricing:
         known = {"car", "van", "bike", "tram", "bus", "truck", "boat", "cart"}
@@ -40,8 +52,8 @@ SCRIPT = textwrap.dedent(
     cell = compile("def typed(x): return x", f"/tmp/ipykernel_{sys.argv[1]}/123.py", "exec")
     exec(cell)
     pickles = Pickles()
-    first = pickles.dumps([Pricing, typed]), pickles.dumps(Price(3.0))
-    again = Pickles().dumps([Pricing, typed]), Pickles().dumps(Price(3.0))
+    first = pickles.dumps([Pricing, typed, Seen()]), pickles.dumps(Price(3.0))
+    again = Pickles().dumps([Pricing, typed, Seen()]), Pickles().dumps(Price(3.0))
     assert first == again
     open(sys.argv[2], "wb").write(first[0])
     open(sys.argv[3], "wb").write(first[1])
@@ -51,7 +63,8 @@ SCRIPT = textwrap.dedent(
 READER = textwrap.dedent(
     """
     import pickle, sys
-    (pricing, typed), price = (pickle.load(open(path, "rb")) for path in sys.argv[1:])
+    (pricing, typed, seen), price = (pickle.load(open(path, "rb")) for path in sys.argv[1:])
+    assert seen.kinds == seen.zone.of == pricing.known and type(seen.kinds) is set
     made, color, same, text = pricing().price({"x": 4, "kind": "car"})
     assert type(pricing.known) is set and pricing().kinds() is pricing.price.__globals__["KINDS"]
     assert "__file__" not in pricing.price.__globals__
@@ -95,6 +108,58 @@ def test_a_set_stays_one_set_for_all_who_use_it():
     known, add = cloudpickle.loads(Pickles().dumps([namespace["Known"], namespace["add"]]))
     add("c")
     assert known.words == {"a", "b", "c"}
+
+
+def test_a_class_whose_fields_msgspec_has_read_is_pickled_as_before():
+    namespace = {"__name__": "__main__"}
+    exec("import dataclasses\n@dataclasses.dataclass\nclass Quote: value: float", namespace)
+    before = Pickles().dumps(namespace["Quote"])
+    msgspec.json.schema(namespace["Quote"])
+    assert Pickles().dumps(namespace["Quote"]) == before
+
+
+def test_what_a_notebook_caches_goes_in_by_value_and_empty():
+    source = """
+    import functools
+
+    @functools.lru_cache(maxsize=7)
+    def sum_to(number):
+        CALLS.append(number)
+        return number + sum_to(number - 1) if number else 0
+
+    class Rates:
+        @functools.cached_property
+        def base(self):
+            return sum_to(3)
+
+    CALLS = []
+    """
+    namespace = {"__name__": "__main__"}
+    exec(textwrap.dedent(source), namespace)
+    first = Pickles().dumps([namespace["sum_to"], namespace["Rates"]])
+    assert namespace["Rates"]().base == 6
+    namespace["CALLS"].clear()
+    assert Pickles().dumps([namespace["sum_to"], namespace["Rates"]]) == first
+    sum_to, rates = cloudpickle.loads(first)
+    found = rates()
+    assert (found.base, found.base) == (6, 6)
+    assert sum_to is rates.base.func.__globals__["sum_to"]
+    assert (sum_to.cache_info().maxsize, sum_to.cache_info().currsize, sum_to.__name__) == (7, 4, "sum_to")
+    assert sum_to.__wrapped__.__globals__["CALLS"] == [3, 2, 1, 0]
+
+
+def test_an_object_that_says_itself_how_it_is_pickled_does():
+    class Known:
+        def __init__(self):
+            self.words = {"a", "b"}
+
+        def __getstate__(self):
+            return [1, {"a"}]
+
+        def __setstate__(self, state):
+            self.words = state
+
+    assert cloudpickle.loads(Pickles().dumps(Known())).words == [1, {"a"}]
 
 
 def test_what_functions_import_when_they_are_called_is_told():

@@ -1,5 +1,6 @@
 """What can't be published says why, and what to do."""
 
+import asyncio
 import sys
 from datetime import date
 from enum import StrEnum
@@ -8,13 +9,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from drafts import draft
+from drafts import draft, golden
 from sklearn.decomposition import PCA
+from sklearn.feature_extraction import DictVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 from cloche.authoring.publish import prepare
-from cloche.errors import DoesNotLoad, GoldenMismatch, InvalidExamples, InvalidName, NotPublishable
+from cloche.errors import DoesNotLoad, GoldenMismatch, InvalidExamples, InvalidName, MissingExtra, NotPublishable
 from cloche.registry.bundle import Each
+
+ENDLESS = {}
+ENDLESS["x"] = ENDLESS
 
 
 def test_a_model_whose_answer_depends_on_dtype_is_refused_with_row_and_column(module):
@@ -87,6 +94,14 @@ def test_what_fails_in_the_worker_alone_shows_the_authors_traceback(module):
     assert "ValueError: where am I?" in str(caught.value)
 
 
+def test_an_estimator_of_dicts_gets_dicts():
+    rows = [{"color": "red", "n": 1}, {"color": "blue", "n": 2}]
+    model = make_pipeline(DictVectorizer(), LinearRegression()).fit(rows, [1.0, 2.0])
+    prepared = prepare(draft(model, rows))
+    assert prepared.manifest.takes == "rows"
+    assert [case["output"] for case in golden(prepared)] == pytest.approx([1.0, 2.0])
+
+
 def test_one_example_tells_a_function_of_a_row_from_one_of_rows():
     assert prepare(draft(sorted, [{"a": 1.5, "b": "x"}])).manifest.takes == "row"
     assert prepare(draft(lambda row: [1], [{"a": 1.5}])).manifest.takes == "row"
@@ -104,15 +119,67 @@ def test_what_fails_at_home_is_not_sent_to_a_worker():
         prepare(draft(lambda row: float("nan"), [{"x": 1}]))
 
 
+class OfOneCell:
+    """A row is not what it takes, whatever it looks like."""
+
+    def predict(self, table):
+        return [1.0 for _ in table]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (1, "the same row twice: the model returned 1 items for 2 rows"),
+        (2, "the first of them alone: .* 2 items for 1"),
+    ],
+)
+def test_an_answer_for_each_column_is_none_for_each_row(rows, message):
+    frame = pd.DataFrame([range(rows)] * rows).rename(columns=str)
+    with pytest.raises(NotPublishable, match=message):
+        prepare(draft(OfOneCell(), frame, takes="frame"))
+    if rows == 2:
+        assert prepare(draft(OfOneCell(), frame)).manifest.takes == "array"  # of which each row is one
+
+
+def test_a_model_that_exits_is_a_model_that_fails():
+    with pytest.raises(NotPublishable, match="it raises SystemExit: 3"):
+        prepare(draft(lambda row: sys.exit(3), [{"x": 1}]))
+
+
+def test_a_method_that_a_function_has_not_is_not_passed_over():
+    with pytest.raises(NotPublishable, match="it has no method score; leave method= out"):
+        prepare(draft(lambda row: 1.0, [{"x": 1}], method="score"))
+
+
+def test_an_answer_that_is_always_null_is_pointed_out():
+    assert "Does it return what it computes?" in prepare(draft(lambda row: None, [{"x": 1}])).notices[0]
+
+
+def test_what_is_wrong_in_any_way_is_told_once():
+    with pytest.raises(NotPublishable, match="on_unseen='refuse': no column is known to be a category"):
+        prepare(draft(lambda row: 1.0, [{"x": 1}], on_unseen="refuse"))
+
+
+def test_a_table_without_pandas_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtra, match="pip install 'pandas'"):
+        prepare(draft(LinearRegression(), np.ones((2, 2))))
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
         (object(), "it has no method predict; give an estimator"),
         (LogisticRegression, "it is a class; publish the fitted object"),
-        ({"a": 1}, "it has no method predict"),
+        ({"a": 1}, "it has no method predict; give"),
+        ({"columns": ["x"], "model": LinearRegression()}, "holds a model at 'model'; publish that alone"),
+        (asyncio.sleep, "it is async, and workers call plain functions"),
+        (make_pipeline(TfidfVectorizer(), LogisticRegression()), "it takes texts, and callers send rows with fields"),
         (PCA(1), "it has no method predict; publish it with method='transform'"),
         ("nowhere.pkl", "there is no file nowhere.pkl"),
-        (Path(__file__), "name it .onnx, or .pkl"),
+        (Path(__file__), "import it and publish what it has, as `cloche models publish test_refused:name` does"),
+        (Path(__file__).parent, "it has no MLmodel file"),
+        (Path("pyproject.toml"), "name it .onnx, or .pkl"),
         (b"not onnx", "ONNX Runtime can't open it"),
     ],
 )
@@ -129,7 +196,14 @@ def test_what_is_no_model_is_refused_with_what_to_do(model, message):
         ("rows", "they are a str; give a DataFrame"),
         ([{"x": float("inf")}], "infinity"),
         ([{"x": object()}], "/x holds a object, which a dict can't get back from JSON; give the row a class"),
-        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "same name"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "same name, 'a'"),
+        (pd.DataFrame(index=[0, 1]), "they have no columns"),
+        (pd.DataFrame({"x": pd.Series(["\ud800"], dtype=object)}), "column 'x' has a value without an exact JSON form"),
+        ([{"x": 1}, [2]], "number 1 of them is of type list; give a DataFrame"),
+        ([{"x": 1}, {"y": {"z": float("inf")}}], "example 1 has infinity at /y/z"),
+        ([{"x": {2: 3}}], "a dict at /x has the name 2; in JSON all names are text: use '2'"),
+        ([{"\ud800": 3}], "a row has the name '.*', which is not valid Unicode"),
+        ([ENDLESS], "is nested more than 100 levels deep"),
         (pd.DataFrame({1: [2]}), "column names must be strings"),
         (pd.Series([1, 2]), "they are a Series"),
     ],
@@ -178,6 +252,7 @@ def test_text_that_names_a_file_is_refused(tmp_path):
         {"description": b"text"},
         {"method": 1},
         {"score": "price"},
+        {"required": "carrier"},
         {"files": ["clf.joblib"]},
         {"each": Each("items", "sku")},
         {"each": Each("/", "sku")},
@@ -196,3 +271,9 @@ def test_options_that_mean_nothing_are_refused_before_they_are_written_down(opti
 def test_a_bad_name_is_refused_before_anything_is_asked():
     with pytest.raises(InvalidName):
         prepare(draft(lambda row: pytest.fail("asked"), [{"x": 1}], name="No Such"))
+
+
+@pytest.mark.parametrize("pointers", [["name"], ["/name"], "/input/name", ["/input/name", 7]])
+def test_what_redacts_nothing_is_said(pointers):
+    with pytest.raises(NotPublishable, match="redact"):
+        prepare(draft(len, [{"name": "Ann"}], redact=pointers))

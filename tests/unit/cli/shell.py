@@ -16,10 +16,11 @@ from pathlib import Path
 
 import msgspec
 
-from cloche.assembly import open_registry, open_sink
+from cloche.assembly import open_registry
+from cloche.drivers.sqlite import SqliteSink
 from cloche.home import Home
 from cloche.log.spool import open_spool
-from cloche.ports import Position
+from cloche.ports import Mark, Position
 from cloche.registry.bundle import MANIFEST_FORMAT, Environment, File, Manifest, Provenance
 from cloche.registry.release import Reason
 from cloche.registry.routing import start_if_first
@@ -77,8 +78,8 @@ def fill_log(home, records):
     """Put records into the log as a keeper would."""
 
     async def fill():
-        sink = open_sink(home)
-        await sink.write(records, "spool", Position())
+        sink = SqliteSink(home.log)
+        await sink.write(records, Mark("spool", Position()))
         await sink.close()
 
     asyncio.run(fill())

@@ -48,6 +48,17 @@ def test_a_plan_changes_nothing_and_ci_reads_its_exit_status(run, models, write)
     assert run("apply", "--plan", "--exit-code").exit_code == 0
 
 
+def test_a_plan_that_would_not_be_applied_fails_as_the_apply_does(run, models, write):
+    put_version(models, "delays", "3.0.0", input_schema={"type": "object", "required": ["x"]})
+    write("3.0.0")
+    for words in (["--plan"], ["--plan", "--exit-code"], []):
+        refused = run("apply", *words)
+        assert refused.exit_code == 1
+        assert "does not take all that the old one took" in refused.stderr
+    assert run("apply", "--plan", "--exit-code", "--accept-incompatible").exit_code == 2
+    assert live(models).number == 1
+
+
 def test_apply_writes_one_release_and_then_none(run, models, write):
     write("2.*")
     done = run("apply", "-m", "it is better")
@@ -74,11 +85,13 @@ def test_why_is_what_the_commit_says(run, models, write, folder):
     git("add", ".")
     git("commit", "-m", "Bring in 2.0.0")
     run("apply")
+    git("config", "user.name", b"Bj\xf6rn")
     write("1.1.0")
     run("apply")
     committed, changed = (asyncio.run(open_registry(models).releases.read(number)) for number in (2, 3))
     assert (committed.author, committed.message, len(committed.git_commit)) == ("Ada", "Bring in 2.0.0", 40)
-    assert (changed.message, changed.git_commit) == ("", f"{committed.git_commit}-dirty")
+    assert (changed.author, changed.message) == ("Bj\ufffdrn", "")
+    assert changed.git_commit == f"{committed.git_commit}-dirty"
 
 
 def test_other_models_are_named_and_left_alone(run, models, write):

@@ -44,9 +44,32 @@ def test_a_disk_that_takes_nothing_is_said(run, monkeypatch):
     assert "It was not tried" in run("doctor").stdout
 
 
+def test_a_signer_whose_key_is_not_here_is_said(run, folder):
+    (folder / "cloche.toml").write_text(
+        '[signers.anna]\npublic_key = "anna.pub"\n[signers.ben]\npublic_key = "ben.pub"\n'
+    )
+    (folder / "ben.pub").touch()
+    assert "signers       anna (NO SUCH FILE: anna.pub), ben\n" in run("doctor").stdout
+
+
 def test_it_changes_nothing(run, folder):
     assert run("doctor").exit_code == 0
     assert list(folder.iterdir()) == []
+
+
+def test_it_shows_sinks_without_their_secrets(run, monkeypatch):
+    monkeypatch.setenv("CLOCHE_LOG_SINKS", "postgresql://ann:rosebud@db/log,https://rosebud@there/log")
+    result = run("doctor")
+    assert '["postgresql://db/log","https://there/log"]' in result.stdout
+    assert "rosebud" not in result.output
+
+
+def test_it_does_not_show_the_key_of_subjects(run, folder):
+    (folder / "key").write_text("key-marker")
+    (folder / "cloche.toml").write_text(f'[log]\nsubject = "hmac"\nsubject_key = "file:{folder / "key"}"\n')
+    done = run("doctor")
+    assert "key-marker" not in done.stdout + done.stderr
+    assert "hmac" in done.stdout
 
 
 def test_settings_that_can_not_be_used_are_named_and_the_rest_is_shown(run, home, folder):
@@ -108,7 +131,15 @@ def test_what_models_can_do_is_tried_and_not_claimed(run):
     found = tried(run)
     assert found["have a secret of the server in its environment"]["stopped"]
     assert found["leave its memory on the disk when it crashes"]["stopped"]
-    assert not found["read files of the same user"]["stopped"], "this is not kept from models yet: say so"
+    assert found["limit what the server's process may use"]["stopped"]
+    for what in (
+        "read files of the same user",
+        "change the mode of files of the same user",
+        "talk to what listens on a Unix socket",
+        "leave a process behind that outlives it",
+        "fill the disk that its own folder is on",
+    ):
+        assert not found[what]["stopped"], "this is not kept from models yet: say so"
     assert all(each["stopped"] == (each["found"] != "it could") for each in found.values())
 
 

@@ -72,6 +72,7 @@ def test_every_command_that_shows_something_has_json():
         ("rollout",),
         ("shadow",),
         ("registry",),
+        ("keeper",),
         ("log",),
         ("log", "export"),
         ("demo",),

@@ -36,6 +36,7 @@ def test_the_template_changes_nothing(folder):
 def test_the_template_can_be_uncommented(folder):
     text = re.sub(r"^# (\w+ = )", r"\1", settings_template(), flags=re.M)
     (folder / "cloche.toml").write_text(text)
-    assert load_settings(folder / "cloche.toml", {"CLOCHE_TOKEN": "t"}).token == "t"
+    secrets = {"CLOCHE_TOKEN": "t", "CLOCHE_LOG_SUBJECT_KEY": "k"}
+    assert load_settings(folder / "cloche.toml", secrets).token == "t"
     assert all(f"\n{setting.path[-1]} = " in text for setting in declared() if not setting.is_table)
     assert all(f"\n# [{setting.path[-1]}.NAME]\n" in text for setting in declared() if setting.is_table)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import shlex
+import sqlite3
 import subprocess
 import time
 import uuid
 
+import msgspec
 import pytest
 from shell import CLOCHE, fill_log, leave_in_spool, put_version
 
 from cloche.cli.log.filters import MOMENT
+from cloche.log.export import begin
+from cloche.log.filters import make_query
+from cloche.log.lines import CsvFile
 from cloche.testing import make_record
 from cloche.values import Personal
 
@@ -19,7 +28,8 @@ AT = 1_767_225_600_000_000  # 2026-01-01
 
 @pytest.fixture
 def records(home):
-    made = [make_record(number, model="toy" if number % 2 else "other") for number in range(40)]
+    made = [make_record(number, model="toy" if number % 2 else "other") for number in range(39)]
+    made.append(make_record(39, labels={"market": "de", "shop": "1"}))
     failed = make_record(50, Personal(subject="ada", failure="Traceback …\nValueError: no", printed="hm\x1b[2J\n"))
     fill_log(home, [*made, failed])
     return made
@@ -52,6 +62,14 @@ def test_query_for_programs_is_what_export_writes(run, records, folder):
         (["--since", "1h"], 0),
         (["--failed"], 1),
         (["--outcome", "refused"], 0),
+        (["--input", "/number<3"], 3),
+        (["--input", "/number<3", "--input", "/number!=1", "--output", "/label=2"], 1),
+        (["--input", "/number=7", "--model", "other"], 0),
+        (["--label", "market=de", "--label", "shop=1"], 1),
+        (["--label", "market=at"], 0),
+        (["--kind", "live", "--release", "1", "--caller", "anonymous", "--reason", "default", "--min-ms", "0.015"], 41),
+        (["--max-ms", "0.015"], 0),
+        (["--fell-back"], 0),
         (["--model", "toy", "--since", "2026-01-01T00:00:00.000030Z", "--until", "2026-01-01T00:00:00.000033Z"], 1),
     ],
 )
@@ -59,6 +77,25 @@ def test_filters(run, records, options, count):
     queried = run("log", "query", "--json", "--limit", 100, *options)
     assert len(queried.stdout.splitlines()) == count
     assert len(run("log", "export", "--out", "-", *options).stdout.splitlines()) == count
+
+
+def test_a_page_says_the_command_for_the_next(run, records):
+    asked = ["--model", "toy", "--since", "520w", "--until=2126-01-01T00:00:00Z", "--input", "/number<25"]
+    found, command = [], ["log", "query", "--json", *asked, "--limit", "5"]
+    while command:
+        page = run(*command)
+        found += [json.loads(line)["input"]["number"] for line in page.stdout.splitlines()]
+        told = page.stderr.rpartition("Go on: ")
+        command = shlex.split(told[2])[1:] if told[1] else None
+        assert command is None or (command.count("--since"), command.count("--after")) == (1, 1)
+    assert found == [*range(23, 0, -2)]
+
+
+def test_what_is_no_condition_is_refused(run, records):
+    refused = run("log", "query", "--input", "number=3")
+    assert refused.exit_code == 2
+    assert "did you mean /number?" in refused.stderr
+    assert run("log", "query", "--after", "the other one").exit_code == 2
 
 
 def test_one_by_its_id_or_that_of_a_row(run, records):
@@ -109,6 +146,41 @@ def test_nothing_in_the_log_says_where_it_looked(run, home):
     assert not home.log.exists()
 
 
+@contextlib.contextmanager
+def holding(path):
+    held = os.open(path, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    yield
+    os.close(held)
+
+
+def test_an_export_that_was_cut_short_goes_on(run, records, folder):
+    assert run("log", "export", "--out", "whole.csv", "--model", "toy").exit_code == 0
+    state = begin(folder / "all.csv", make_query({"model": "toy"}), resume=False, restart=False)
+    (folder / "all.csv.part").mkdir()
+    (folder / "all.csv.part" / "lines").write_bytes(CsvFile.head + b"half a li")
+    (folder / "all.csv.part" / "state.json").write_bytes(
+        msgspec.json.encode(msgspec.structs.replace(state, mark=len(CsvFile.head)))
+    )
+    with holding(folder / "all.csv.part"):
+        stopped = run("log", "export", "--out", "all.csv", "--model", "toy", "--resume")
+    assert (stopped.exit_code, "goes on with --resume" in stopped.stderr) == (1, True)
+    stopped = run("log", "export", "--out", "all.csv", "--model", "toy")
+    assert (stopped.exit_code, "--resume" in stopped.stderr) == (1, True)
+    assert run("log", "export", "--out", "all.csv", "--resume", "--restart").exit_code == 2
+    assert "21 inferences" in run("log", "export", "--out", "all.csv", "--resume").stderr
+    assert (folder / "all.csv").read_bytes() == (folder / "whole.csv").read_bytes()
+    assert sorted(path.name for path in folder.glob("*.csv*")) == ["all.csv", "whole.csv"]
+
+
+def test_how_a_file_is_named_says_what_it_is(run, records, folder):
+    refused = run("log", "export", "--out", "all.xlsx")
+    assert refused.exit_code == 2
+    assert ".jsonl, .csv, .parquet" in refused.stderr
+    assert run("log", "export", "--out", "-", "--resume").exit_code == 2
+    assert "41 inferences written to all.PARQUET" in run("log", "export", "--out", "all.PARQUET").stderr
+
+
 def test_export_leaves_no_half_file(run, records, folder):
     assert run("log", "export", "--out", folder / "nowhere" / "all.jsonl").exit_code == 2
     assert run("log", "export", "--out", folder).exit_code == 2
@@ -136,6 +208,41 @@ def test_verify_names_a_damaged_record(run, home):
     result = run("log", "verify")
     assert result.exit_code == 1
     assert f"Damaged: {uuid.UUID(bytes=damaged.id)}" in result.stdout
+
+
+def test_verify_names_a_record_that_was_changed_and_checks_an_anchor(run, home, folder):
+    records = [make_record(number) for number in range(3)]
+    leave_in_spool(home, records)
+    anchor = folder / "anchor.json"
+    sound = run("log", "verify", "--anchor-out", str(anchor))
+    assert (sound.exit_code, "3 are as their seals say; 0 have none" in sound.stdout) == (0, True)
+    assert [head[0] for head in json.loads(anchor.read_text())["chains"].values()] == [3]
+    leave_in_spool(home, [make_record(3)])
+    assert run("log", "verify", "--anchor", str(anchor)).exit_code == 0
+    with contextlib.closing(sqlite3.connect(home.log)) as connection:
+        connection.execute("update inference set outcome = 'refused' where id = ?", (records[1].id,))
+        connection.commit()
+    changed = run("log", "verify", "--anchor-out", str(folder / "no.json"))
+    assert changed.exit_code == 1
+    assert f"Not as it was sealed: {uuid.UUID(bytes=records[1].id)}" in changed.stdout
+    assert not (folder / "no.json").exists()
+    with contextlib.closing(sqlite3.connect(home.log)) as connection:
+        connection.execute("delete from seal")
+        connection.commit()
+    assert run("log", "verify").exit_code == 0
+    gone = run("log", "verify", "--anchor", str(anchor))
+    assert gone.exit_code == 1
+    assert "Broken chain: 3 records of spool" in gone.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "is no anchor"), ('{"time_us":1,"chains":{},"format":2}', "pip install --upgrade")]
+)
+def test_a_file_that_is_no_anchor_is_said(run, home, folder, text, said):
+    (folder / "anchor.json").write_text(text)
+    refused = run("log", "verify", "--anchor", str(folder / "anchor.json"))
+    assert refused.exit_code != 0
+    assert said in refused.stderr
 
 
 def test_a_log_that_is_no_database_is_said(run, home):

@@ -1,29 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import os
-import sys
 from importlib import metadata
 
 import pytest
 
 from cloche.assembly import open_registry
 from cloche.processes.boot import ServerFile
-from cloche.registry.bundle import MANIFEST_FORMAT, Environment, File, Manifest, Provenance
 from cloche.registry.release import Reason
 from cloche.registry.routing import start_if_first
 from cloche.registry.standing import STANDING_FORMAT, Standing, Waiting, write_standing
-from toy_wheels import make_wheel
-
-CODE = b"""
-import toybox
-
-class Toy:
-    def predict_one(self, row):
-        return toybox.VERSION
-"""
+from toy_wheels import make_wheel, publish_toy
 
 
 @pytest.fixture
@@ -39,22 +28,7 @@ def index(folder, monkeypatch):
 @pytest.fixture
 def toy(home, index):
     """`toy` 1.0.0, which was made with a package that is not installed here."""
-    publish(home, {"toybox": "1.0"})
-
-
-def publish(home, distributions, code=CODE):
-    manifest = Manifest(
-        format=MANIFEST_FORMAT,
-        name="toy",
-        version="1.0.0",
-        flavor="python",
-        files=[File("code/toy.py", hashlib.sha256(code).hexdigest(), len(code))],
-        entry="toy:Toy",
-        input_schema={"type": "object"},
-        provenance=Provenance("me", 0),
-        environment=Environment("{}.{}.0".format(*sys.version_info), "cpython", "macosx-14.0-arm64", distributions),
-    )
-    asyncio.run(open_registry(home).add(manifest, {"code/toy.py": code}))
+    publish_toy(home, {"toybox": "1.0"})
 
 
 def test_an_environment_is_built_with_progress(run, toy, folder):
@@ -73,8 +47,18 @@ def test_an_environment_is_built_with_progress(run, toy, folder):
     assert json.loads(again.stdout)["cold_start_s"] > 0
 
 
+def test_an_environment_that_somebody_has_edited_is_named(run, toy, folder):
+    assert run("models", "prepare", "toy", "1.0.0").exit_code == 0
+    (module,) = (folder / ".cloche" / "environments").glob("*/lib/*/site-packages/toybox.py")
+    module.write_text("VERSION = 'edited'")
+    done = run("models", "prepare", "toy", "1.0.0")
+    assert done.exit_code == 1
+    assert f"toybox was changed in {module.parents[3]} since it was built. Stop" in done.stderr
+
+
 def test_the_same_packages_need_none(run, home, folder):
-    publish(home, {"msgspec": metadata.version("msgspec")}, b"class Toy:\n    def predict_one(self, row): return 1\n")
+    code = b"class Toy:\n    def predict_one(self, row): return 1\n"
+    publish_toy(home, {"msgspec": metadata.version("msgspec")}, code)
     done = run("models", "prepare", "toy", "1.0.0")
     assert done.stdout.startswith("toy 1.0.0 runs with the packages that are installed here.\n"), done.output
     assert not (folder / ".cloche" / "environments").exists()

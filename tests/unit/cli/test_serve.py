@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from shell import CLOCHE, make_served
 
-from cloche.cli.serve import live_lines
+from cloche.cli.serve import kept_in, live_lines
 from cloche.registry.release import Live, Routing
+from cloche.settings import Log, Settings
 
 
 @pytest.fixture
@@ -28,6 +29,28 @@ def test_of_many_models_some_are_named():
     assert live_lines(live)[-2:] == ["live     m19 1.0.0  (release 1)", "live     … and 5 more"]
     assert len(live_lines(live)) == 21
     assert live_lines("It is away.") == ["live     It is away. Until then what this host saw last is served."]
+
+
+@pytest.mark.parametrize(
+    ("sinks", "said"),
+    [
+        ("redis://ann:rosebud@cache/0", "redis://cache/0 is a stream.*Name a log before it"),
+        ("sqlite,mysql://ann:rosebud@db/log", "'mysql://db/log' is not one of sqlite, postgresql://…"),
+    ],
+)
+def test_sinks_that_can_not_be_are_refused_before_anything_starts(run, home, monkeypatch, sinks, said):
+    monkeypatch.setenv("CLOCHE_LOG_SINKS", sinks)
+    result = run("serve", "--port", "0", "--control-port", "0")
+    assert result.exit_code == 1
+    assert re.search(said, result.stderr)
+    assert "rosebud" not in result.stderr
+    assert not home.run.exists()
+
+
+def test_where_calls_are_kept_is_said_where_it_is_not_the_usual_place():
+    assert kept_in(Settings()) == "mode disk"
+    sinks = ["postgresql://ann:rosebud@db/log", "redis://cache/0"]
+    assert kept_in(Settings(log=Log(sinks=sinks))) == "mode disk, in postgresql://db/log, redis://cache/0"
 
 
 def read_until(process, text):

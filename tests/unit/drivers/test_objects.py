@@ -9,7 +9,7 @@ from threading import Thread
 import pytest
 from obstore.store import from_url
 
-from cloche.drivers import OBJECT_STORES, Driver, open_objects
+from cloche.drivers import OBJECT_STORES, Driver, objects, open_objects
 from cloche.drivers.objects import ObstoreObjects
 from cloche.errors import InvalidSetting, MissingExtra, StoreUnavailable
 from cloche.ports import ObjectStore
@@ -45,6 +45,12 @@ async def test_a_folder_is_not_made_by_looking(tmp_path):
     assert await keys(store, "a") == []
     assert not (tmp_path / "new").exists()
     assert store.where == str(tmp_path / "new")
+
+
+async def test_a_folder_that_can_not_be_read_is_not_an_empty_one(tmp_path):
+    (tmp_path / "a").symlink_to("a")
+    with pytest.raises(OSError, match="symbolic links"):
+        await keys(open_objects(tmp_path.as_uri()), "a")
 
 
 async def test_what_a_killed_writer_left_is_not_listed(tmp_path):
@@ -90,7 +96,7 @@ def bucket(port):
     config = {"endpoint": f"http://127.0.0.1:{port}", "access_key_id": "id", "secret_access_key": "hidden"}
     options = {"client_options": {"allow_http": True}, "retry_config": {"max_retries": 0}}
     store = from_url("s3://bucket/prefix", config=config, region="us-east-1", **options)
-    return ObstoreObjects(store, store, "s3://bucket")
+    return ObstoreObjects(store, lambda _: store, "s3://bucket")
 
 
 async def fails(store, reason, caplog):
@@ -138,6 +144,18 @@ async def test_half_an_object_is_no_object(bucket, faulty):
         await store.get("a")
     faulty.mend()
     assert await store.get("a") == bytes(100_000)
+
+
+async def test_a_large_upload_that_hangs_is_given_up(bucket, faulty, monkeypatch):
+    monkeypatch.setattr(objects, "_UPLOAD_S", 0.1)
+    monkeypatch.setattr(objects, "_SLOWEST", 100_000_000)
+    store = open_objects(bucket)
+    faulty.fault = "hang"
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreUnavailable):
+            await store.put_if_absent("a", bytes(2_000_000))
+    faulty.mend()
+    assert await store.put_if_absent("b", bytes(2_000_000))
 
 
 async def test_a_store_that_is_short_of_breath_is_asked_again(bucket, faulty):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -65,6 +66,24 @@ async def test_versions_with_the_same_packages_share_it(host: Host) -> None:
     host.told.clear()
     assert await host.python(await host.publish(platform="macosx-14.0-arm64")) == first
     assert host.told == []
+
+
+async def test_it_shares_no_file_with_what_can_be_edited_elsewhere(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Environments of uv are linked to its cache, so that an edit in any of them is one in the cache."""
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    make_wheel(host.index, "toybox", "1.0")
+    python = await host.python(await host.publish())
+    own = next(python.parents[1].glob("lib/*/site-packages/toybox.py"))
+    assert own.stat().st_nlink == 1
+    cached = next(path for path in (tmp_path / "uv").rglob("toybox.py") if path.is_file())
+    cached.write_text("VERSION = 'edited'\n")
+    for name in host.built:
+        shutil.rmtree(host.environments / name)
+    again = await host.python(await host.publish())
+    assert printed(again, "import toybox; print(toybox.VERSION)") == "1.0"
+    assert any("uv's cache has not what was published of toybox" in said for said in host.told)
 
 
 async def test_what_it_needs_besides_has_the_version_it_had(host: Host) -> None:

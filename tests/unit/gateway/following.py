@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -123,6 +124,12 @@ class Shop:
         """How often a worker has loaded the version."""
         file = self.loads_file(version, model)
         return len(file.read_text()) if file.exists() else 0
+
+
+async def written_at(shop: Shop, number: int, later_us: int = 0) -> str:
+    """Return the moment a release was written, or a little later."""
+    created_us = (await shop.registry.releases.read(number)).created_us + later_us
+    return datetime.fromtimestamp(created_us / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 class Hasty(Versions):

@@ -214,6 +214,52 @@ async def test_only_so_many_are_woken_at_a_time(shop: Shop, monkeypatch: pytest.
         assert (await follows.ask(model="b"))["output"] == "1.0.0"
 
 
+async def test_only_so_many_are_awake_and_those_unused_for_longest_make_room(shop: Shop) -> None:
+    two = Workers(warm=1, awake=2, idle_ms=600_000)
+    async with following(shop, AT_ONCE, Hasty, two) as follows:
+        await follows.look()
+        for model in ("a", "b"):
+            assert (await follows.ask(model=model))["output"] == "1.0.0"
+            await swept(follows)
+            assert len(follows.gateway.loaded.models) <= 2
+        assert asleep(follows) == {"c"}
+        await until(lambda: len(follows.pool.pids) == 2)
+
+
+async def test_who_is_answering_makes_no_room(shop: Shop) -> None:
+    await shop.publish("2.0.0", "__import__('time').sleep(0.6) or 'slow'", model="c")
+    await shop.release("2.0.0", model="c")
+    async with following(shop, AT_ONCE, workers=Workers(warm=1, awake=1)) as follows:
+        await follows.look()
+        slow = asyncio.create_task(follows.ask(model="c"))
+        await until(lambda: follows.gateway.loaded.models["c"].default.runtime.busy)
+        with pytest.raises(VersionLoading) as caught:
+            await follows.ask(model="a")
+        assert caught.value.retry_after_s
+        assert (await slow)["output"] == "slow"
+        assert (await follows.ask(model="a"))["output"] == "1.0.0"
+        assert asleep(follows) == {"b", "c"}
+
+
+async def test_hundreds_of_calls_at_once_wake_no_more_than_may_be(shop: Shop) -> None:
+    async with following(shop, AT_ONCE, Hasty, Workers(warm=1, awake=2)) as follows:
+        await follows.look()
+        most = 0
+
+        async def call(model: str) -> object:
+            nonlocal most
+            try:
+                return (await follows.ask(model=model))["output"]
+            except VersionLoading as told:
+                return told
+            finally:
+                most = max(most, len(follows.gateway.loaded.models))
+
+        told = await asyncio.gather(*(call(MODELS[number % 3]) for number in range(300)))
+        assert most <= 2
+        assert {str(each) for each in told if isinstance(each, str)} == {"1.0.0"}
+
+
 async def test_what_sleeps_can_be_looked_at_and_sleeps_on(shop: Shop) -> None:
     async with following(shop, workers=ONE) as follows:
         await follows.look()

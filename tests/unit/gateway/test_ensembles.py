@@ -20,7 +20,7 @@ from cloche.settings import Limits
 from cloche.values import Request
 
 from .conftest import SCHEMA
-from .following import ROW, Follows, Hasty, Shop, following, until
+from .following import ROW, Follows, Hasty, Shop, following, until, written_at
 
 ONE, TWO = ("1.0.0", "one"), ("1.0.0", "two")
 
@@ -97,6 +97,17 @@ async def test_a_steps_refusal_is_told_or_is_the_refusal(shop: Shop, follows: Fo
     assert (await follows.ask(model="both"))["output"] == {"refusal": said}
     await go_live(follows, shop, "2.0.0")
     assert (await follows.ask(model="both"))["refusal"] == said
+
+
+async def test_a_moment_is_answered_by_the_ensemble_of_then_with_its_steps(shop: Shop, follows: Follows) -> None:
+    await shop.publish("2.0.0", "20 * row['age']", model="two")
+    await publish(shop, "[row['a'], row['b']]")
+    await publish(shop, "[row['a'], row['b']]", "2.0.0", steps=steps(shop, a=ONE, b=("2.0.0", "two")))
+    await shop.release("1.0.0", model="both")
+    await go_live(follows, shop, "2.0.0")
+    assert (await follows.ask(model="both"))["output"] == [1, 20]
+    then = await follows.ask(model="both", as_of=await written_at(shop, 1))
+    assert (then["release"], then["version"], then["output"]) == (1, "1.0.0", [1, 10])
 
 
 async def test_steps_are_asked_at_once(shop: Shop, follows: Follows) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from cloche.errors import BundleCorrupt, NewerFormat, SchemaMismatch, UnknownModel
 from cloche.gateway import follow, watch
-from cloche.registry.traffic import Constant, Fallback, Override
+from cloche.registry.traffic import Constant, Fallback, Override, Shadow
 from cloche.settings import Limits
 from cloche.values import Request
 
@@ -83,6 +83,18 @@ async def test_a_release_that_does_not_load_replaces_nothing_and_says_why(shop: 
         await shop.release("2.0.1")
         await follows.look()
         assert (follows.in_force, follows.follower.waiting) == ({"toy": 3}, [])
+
+
+async def test_a_release_that_contradicts_itself_replaces_nothing_and_says_why(shop: Shop) -> None:
+    await shop.publish("1.0.0")
+    await shop.release("1.0.0")
+    async with following(shop) as follows:
+        await follows.look()
+        await shop.release("1.0.0", shadow=Shadow("9.9.9"), schemas={"8.8.8": "sha256:x"})
+        await follows.look()
+        (waiting,) = follows.follower.waiting
+        assert (waiting.answering, waiting.version) == (1, "9.9.9")
+        assert waiting.reason == "the release names it, and it is not active"
 
 
 async def test_calls_are_held_to_the_schema_of_the_release(shop: Shop) -> None:

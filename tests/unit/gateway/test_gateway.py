@@ -24,9 +24,10 @@ from cloche.gateway import Gateway
 from cloche.gateway.choose import Loaded, StandIn
 from cloche.log.columns import unpack, unpack_output
 from cloche.registry.bundle import Each
+from cloche.schema import compile_schema
 from cloche.values import Personal, Prediction, Record, Request
 
-from .conftest import RANKING, Journal, Scripted, loaded, version
+from .conftest import RANKING, SCHEMA, Journal, Scripted, loaded, version
 
 
 def body(**fields: Any) -> bytes:
@@ -227,6 +228,19 @@ async def test_a_fallback_answers_and_is_marked(gateway: Gateway, journal: Journ
     (record,) = journal.records
     assert (record.outcome, record.fallback, record.answered_by) == ("ok", "model_failed", "0.1.0")
     assert personal(record).failure == "ZeroDivisionError"
+
+
+async def test_a_fallback_reads_the_row_itself_and_not_numbers_in_the_order_of_another_version(
+    gateway: Gateway,
+) -> None:
+    chosen, stand_in = version("1.0.0", Scripted(failing)), version("0.1.0", own := Scripted(lambda rows: [0]))
+    accept = compile_schema(SCHEMA, names=("toy", "1.0.0"), numbers=["age"])
+    chosen = msgspec.structs.replace(chosen, accept=accept)
+    gateway.loaded = loaded(chosen, stand_in, fallback=(StandIn("0.1.0", stand_in),))
+    await gateway.answer(Request("toy", body(input={"age": 2})))
+    assert isinstance(chosen.runtime, Scripted)
+    assert [ask.values for ask in chosen.runtime.asked] == [((2.0,),)]
+    assert [(ask.values, ask.payload) for ask in own.asked] == [(None, b'[{"age":2.0}]')]
 
 
 async def test_the_chain_is_followed_to_its_end(gateway: Gateway) -> None:

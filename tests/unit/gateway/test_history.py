@@ -28,7 +28,7 @@ from cloche.settings import Limits
 from cloche.values import Request
 
 from .conftest import SCHEMA
-from .following import ROW, Follows, Shop, following, until
+from .following import ROW, Follows, Shop, following, until, written_at
 
 TEXTS = {**SCHEMA, "properties": {"age": {"type": "string"}}}
 
@@ -49,12 +49,6 @@ async def follows(shop: Shop) -> AsyncIterator[Follows]:
     async with following(shop) as follows:
         await follows.look()
         yield follows
-
-
-async def written_at(shop: Shop, number: int, later_us: int = 0) -> str:
-    """Return the moment a release was written, or a little later."""
-    created_us = (await shop.registry.releases.read(number)).created_us + later_us
-    return datetime.fromtimestamp(created_us / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 async def fault_of(follows: Follows, as_of: Any, **more: Any) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from cloche.drivers.sqlite import SqliteReader, SqliteSink
 from cloche.log.columns import pack_text
-from cloche.ports import Position
+from cloche.ports import Mark, Position
 from cloche.registry.bundle import MANIFEST_FORMAT, Environment, Manifest, Provenance
 from cloche.testing import make_record
 from cloche.values import Personal, Record, Timings
@@ -70,5 +70,5 @@ class Log:
     async def write(self, records: Sequence[Record]) -> None:
         self._written += 1
         sink = SqliteSink(self._path)
-        await sink.write(records, "spool", Position(1, self._written))
+        await sink.write(records, Mark("spool", Position(1, self._written)))
         await sink.close()

@@ -22,7 +22,7 @@ from cloche.registry.catalog import Registry
 from cloche.registry.goal import read_goal
 from cloche.registry.release import Reason
 from cloche.registry.trust import Trust
-from cloche.settings import SignaturePolicy
+from cloche.values import SignaturePolicy
 
 ADA = Reason("ada")
 FILE = """

@@ -175,6 +175,16 @@ def test_the_last_step_is_compared_with_the_default_of_the_step_before(plan: Rol
     assert promoted.state == "promoted"
 
 
+def test_a_pause_in_the_last_step_still_sends_back_what_does_harm() -> None:
+    """The evidence of the pause tells, as that of the step did, what the canary was compared with."""
+    paused = decide(last_step(errors=50), Window(arm(300, errors=22), arm(7)), at(60))
+    assert paused is not None
+    assert (paused.state, paused.evidence["calls"]) == ("paused", {"canary": 300, "stable": 1_000})
+    turned = decide(paused, Window(arm(2_000, errors=300), arm(0)), at(61))
+    assert turned is not None
+    assert (turned.state, turned.reason) == ("rolled_back", "errors")
+
+
 @pytest.mark.parametrize("metric", RATE)
 def test_where_nothing_is_known_of_the_default_what_fails_too_often_is_not_promoted(metric: str) -> None:
     at_once = RolloutPlan(steps=(1.0,), hold_ms=10 * MINUTE_MS, max_wait_ms=60 * MINUTE_MS, no_harm_found=True)
@@ -268,6 +278,9 @@ def test_another_distribution_of_scores_pauses_until_a_person_accepts_it() -> No
         (Window(arm(10, errors=10), arm(990), in_a_row=10, beside=400, beside_failed=3), "in_a_row"),
         (Window(arm(10, errors=10), arm(0), in_a_row=10), "in_a_row"),
         (Window(arm(10, errors=10), arm(990, errors=700), in_a_row=10, beside=400, beside_failed=390), None),
+        (Window(arm(2_000, errors=800), arm(2_000, errors=800), in_a_row=10, beside=10, beside_failed=1), None),
+        (Window(arm(2_000, errors=100), arm(2_000, errors=100), in_a_row=10, beside=10, beside_failed=4), None),
+        (Window(arm(2_000, errors=800), arm(2_000, errors=800), in_a_row=20, beside=20, beside_failed=8), "in_a_row"),
         (Window(arm(9, errors=9), arm(4, errors=4), in_a_row=9, beside=4, beside_failed=4), None),
         (Window(arm(1_000, errors=3, invalid_output=3), arm(99_000)), "invalid_output"),
         (Window(arm(1_000, crashes=3, errors=3), arm(99_000)), "crashes"),

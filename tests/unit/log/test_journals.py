@@ -1,4 +1,4 @@
-"""Every journal passes the contract of its port: the three modes of the spool, and the one in memory."""
+"""Every journal passes the contract of its port: the modes of the spool, the sink itself, and the one in memory."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import ClassVar
 
 import msgspec
 
+from cloche.log.direct import SinkJournal
 from cloche.log.segments import Frame, read_segment, segment_numbers, segment_path
 from cloche.log.spool import open_spool
 from cloche.settings import Log
 from cloche.testing import JournalContract, make_record
 from cloche.testing.memory import MemoryJournal
+from sinks import MemorySink
 
 
 class OfASpool(JournalContract):
@@ -41,6 +43,25 @@ class TestOperatingSystem(OfASpool):
 
 class TestAsync(OfASpool):
     mode = "async"
+
+
+class Wrapping(SinkJournal):
+    """Takes any bytes, as the personal part of a record."""
+
+    def append(self, record):
+        return super().append(msgspec.msgpack.encode(make_record(personal=msgspec.msgpack.encode(record))))
+
+
+class TestSink(JournalContract):
+    def open_journal(self, folder):
+        self.sink = MemorySink()
+        return Wrapping(self.sink, patience_ms=10_000)
+
+    async def end(self, journal):
+        await journal.close()
+
+    def kept(self, journal):
+        return [msgspec.msgpack.decode(record.personal) for record in self.sink.kept]
 
 
 class TestMemory(JournalContract):

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import io
 import json
 
 import msgspec
 import pytest
 
-from cloche.drivers.sqlite import SqliteSink
 from cloche.log.columns import pack_call, pack_ranking, pack_text
-from cloche.log.reading import export, timestamp, to_json
-from cloche.ports import Filter, Position
+from cloche.log.reading import timestamp, to_json
 from cloche.testing import make_record
 from cloche.values import Personal
 
@@ -67,26 +64,3 @@ def test_an_erased_and_a_damaged_record_keep_their_envelope(data):
 def test_times_are_rfc_3339_in_utc_with_microseconds():
     assert timestamp(0) == "1970-01-01T00:00:00.000000Z"
     assert timestamp(1_767_225_599_999_999) == "2025-12-31T23:59:59.999999Z"
-
-
-async def test_an_export_is_json_lines_oldest_first_and_whole_or_not_there(place):
-    sink = SqliteSink(place.path)
-    await sink.write([make_record(number) for number in range(1200)], "a", Position(1, 1))
-    await sink.close()
-    out, told = place.folder / "out.jsonl", []
-    assert await export(place.reader, Filter(), out, told.append) == 1200
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
-    assert [line["input"]["number"] for line in lines] == list(range(1200))
-    assert told == [500, 1000, 1200]
-    stream = io.BytesIO()
-    assert await export(place.reader, Filter(subject="subject-3"), stream) == 1
-    assert json.loads(stream.getvalue())["input"] == {"number": 3}
-
-    def interrupt(_):
-        raise KeyboardInterrupt
-
-    before = out.read_bytes()
-    with pytest.raises(KeyboardInterrupt):
-        await export(place.reader, Filter(), out, interrupt)
-    assert out.read_bytes() == before
-    assert [path.name for path in place.folder.iterdir() if "partial" in path.name] == []

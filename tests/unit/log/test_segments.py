@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from cloche.errors import NewerFormat
 from cloche.log import segments
-from cloche.log.segments import Damage, Frame, framed, header, locked, read_segment, seed_of, segment_path
+from cloche.log.segments import (
+    Damage,
+    Frame,
+    framed,
+    header,
+    locked,
+    read_segment,
+    seed_of,
+    segment_path,
+    written_bytes,
+)
 
 SPOOL = "0001-abc"
 PAYLOADS = [b"first", b"", b"x" * 3000, b"last"]
@@ -131,3 +141,20 @@ def test_a_writer_that_lives_keeps_the_lock(folder):
     os.close(lock)
     with locked(folder) as gone:
         assert gone
+
+
+def test_room_for_more_does_not_count(folder):
+    whole = segment(PAYLOADS)
+    for room in (0, 1, 1000, 64 * 1024, 200_000):
+        path = write(folder, whole + bytes(room))
+        assert written_bytes(path) == len(whole)
+        assert [type(piece) for piece in read_segment(path, SPOOL)] == [Frame] * len(PAYLOADS)
+    assert written_bytes(write(folder, bytes(100_000))) == 0
+
+
+def test_a_write_that_was_cut_short_within_the_room_is_a_tail(folder):
+    whole = segment([b"kept", b"torn" * 100])
+    torn = whole[:-7] + bytes(5000)
+    pieces = list(read_segment(write(folder, torn), SPOOL))
+    assert payloads(pieces) == [b"kept"]
+    assert damages(pieces) == [Damage(len(segment([b"kept"])), len(torn), True)]

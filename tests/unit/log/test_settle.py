@@ -4,7 +4,7 @@ import asyncio
 
 from cloche.drivers.sqlite import SqliteSink
 from cloche.log.settle import held, settle
-from cloche.log.ship import Shipper
+from cloche.log.ship import Shipper, hold_spools
 from cloche.log.spool import open_spool
 from cloche.ports import Filter
 from cloche.settings import Log
@@ -14,7 +14,9 @@ OS = Log(mode="os")
 
 
 async def settled(place, patience_s=10.0):
-    return await settle(place.spool, lambda: SqliteSink(place.path), place.reader, patience_s)
+    return await settle(
+        place.spool, lambda: Shipper(place.spool, {"log": SqliteSink(place.path)}), place.reader, patience_s
+    )
 
 
 async def test_nothing_spooled_touches_nothing(place):
@@ -49,7 +51,7 @@ async def test_with_a_keeper_it_waits_for_it(place, encode):
     await asyncio.sleep(0.1)
     assert not waiting.done()
     stop = asyncio.Event()
-    keeper = asyncio.create_task(Shipper(place.spool, sink).run(stop))
+    keeper = asyncio.create_task(Shipper(place.spool, {"log": sink}).run(stop))
     assert await waiting
     assert await place.reader.count(Filter()) == 1
     stop.set()
@@ -65,3 +67,16 @@ async def test_a_keeper_that_does_not_get_on_is_not_waited_for_for_ever(place, e
     assert not await settled(place, patience_s=0.1)
     await sink.close()
     await spool.close()
+
+
+async def test_a_command_leaves_to_the_keeper_what_other_sinks_still_need(place, encode):
+    spool = open_spool(place.spool, OS)
+    await spool.append(encode(make_record(1)))
+    await spool.close()
+    assert await settle(
+        place.spool,
+        lambda: Shipper(place.spool, {"log": SqliteSink(place.path)}, deletes=False, lock=hold_spools(place.spool)),
+        place.reader,
+    )
+    assert await place.reader.count(Filter()) == 1
+    assert spool.folder.exists()

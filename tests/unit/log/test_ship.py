@@ -7,11 +7,12 @@ import pytest
 
 from cloche.drivers.sqlite import SqliteSink
 from cloche.errors import LogUnavailable, NewerFormat, SinkUnavailable
-from cloche.log import ship
+from cloche.log import batches, course, ship
+from cloche.log.course import SinkState
 from cloche.log.segments import segment_numbers, segment_path, spool_folders
 from cloche.log.ship import Shipper
 from cloche.log.spool import open_spool
-from cloche.ports import Filter, Position
+from cloche.ports import Filter, Mark, Position
 from cloche.settings import Log
 from cloche.testing import make_record
 from cloche.values import RECORD_FORMAT
@@ -39,24 +40,24 @@ async def test_dead_spools_are_shipped_and_deleted(place, encode, sink):
     records = [make_record(number) for number in range(10)]
     await spooled(place, encode, records[:5])
     await spooled(place, encode, records[5:])
-    shipper = Shipper(place.spool, sink)
+    shipper = Shipper(place.spool, {"log": sink})
     assert await shipper.ship_once() == 10
     assert [record async for record in place.reader.scan(Filter())] == records
     assert spool_folders(place.spool) == []
     assert await sink.positions() == {}
-    assert shipper.state == ship.ShipState(shipped=10)
+    assert shipper.state == ship.ShipState([SinkState("log", shipped=10)])
 
 
 async def test_a_living_spool_is_followed_and_its_sealed_segments_deleted(place, encode, sink):
     spool = open_spool(place.spool, Log(mode="os", segment_bytes=2000))
-    shipper = Shipper(place.spool, sink)
+    shipper = Shipper(place.spool, {"log": sink})
     assert await shipper.ship_once() == 0
     for number in range(20):
         await spool.append(encode(make_record(number)))
         assert await shipper.ship_once() == 1
         assert await place.reader.count(Filter()) == number + 1
         assert len(segment_numbers(spool.folder)) == 1
-    assert shipper.state.backlog_bytes == 0
+    assert shipper.state.log.backlog_bytes == 0
     await spool.close()
     assert await shipper.ship_once() == 0
     assert spool_folders(place.spool) == []
@@ -67,7 +68,7 @@ async def test_a_new_shipper_goes_on_where_the_last_one_was(place, encode):
     for number in range(5):
         await spool.append(encode(make_record(number)))
         state = await place.ship()
-        assert state.shipped == 1
+        assert state.log.shipped == 1
     await spool.close()
     assert len(await place.ids()) == 5
 
@@ -76,7 +77,7 @@ async def test_a_frame_that_is_being_written_is_waited_for(place, encode, sink):
     spool = open_spool(place.spool, OS)
     await spool.append(encode(make_record(1)))
     whole = segment_path(spool.folder, 1).read_bytes()
-    shipper = Shipper(place.spool, sink)
+    shipper = Shipper(place.spool, {"log": sink})
     for size in range(17, len(whole)):
         segment_path(spool.folder, 1).write_bytes(whole[:size])
         assert await shipper.ship_once() == 0
@@ -91,7 +92,7 @@ async def test_a_torn_tail_is_counted_and_is_no_damage(place, encode):
     with segment_path(folder, 1).open("r+b") as file:
         file.truncate(segment_path(folder, 1).stat().st_size - 1)
     state = await place.ship()
-    assert (state.shipped, state.torn, state.quarantined) == (1, 1, 0)
+    assert (state.log.shipped, state.torn, state.quarantined) == (1, 1, 0)
     assert spool_folders(place.spool) == []
     assert not (place.spool / "quarantine").exists()
 
@@ -110,7 +111,7 @@ async def test_damage_is_set_aside_and_the_rest_is_kept(place, encode, where, ca
         data[-20 if where == "sealed" else len(data) // 2] ^= 1
         path.write_bytes(data)
     state = await place.ship()
-    assert (state.shipped, state.torn, state.quarantined) == (2, 0, 1)
+    assert (state.log.shipped, state.torn, state.quarantined) == (2, 0, 1)
     assert await place.ids() == [records[0].id, records[2].id]
     (kept,) = (place.spool / "quarantine").glob("*.bin")
     assert kept.read_bytes() in bytes(data)
@@ -126,10 +127,10 @@ async def test_damage_in_a_living_segment_is_set_aside_at_the_second_look(place,
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    shipper = Shipper(place.spool, sink)
+    shipper = Shipper(place.spool, {"log": sink})
     assert await shipper.ship_once() == 1
     assert await shipper.ship_once() == 0
-    await asyncio.sleep(ship._SUSPECT_S)
+    await asyncio.sleep(batches._SUSPECT_S)
     assert await shipper.ship_once() == 1
     assert shipper.state.quarantined == 1
     await spool.append(encode(make_record(4)))
@@ -141,15 +142,15 @@ async def test_records_of_a_later_cloche_stay_where_they_are_and_hold_up_nobody_
     newer = msgspec.structs.replace(make_record(2), format=RECORD_FORMAT + 1)
     folder = await spooled(place, encode, [make_record(1), newer, make_record(3)])
     await spooled(place, encode, [make_record(4)])
-    shipper = Shipper(place.spool, sink)
+    shipper = Shipper(place.spool, {"log": sink})
     while await shipper.ship_once():
         pass
-    assert shipper.state.shipped == 2
-    assert "pip install --upgrade" in shipper.state.reason
+    assert shipper.state.log.shipped == 2
+    assert "pip install --upgrade" in shipper.state.log.reason
     assert spool_folders(place.spool) == [folder]
-    assert shipper.state.backlog_bytes > 0
+    assert shipper.state.log.backlog_bytes > 0
     with pytest.raises(NewerFormat):
-        ship.decode_record(msgspec.msgpack.encode([RECORD_FORMAT + 1, "all", "is", "different"]))
+        batches.decode_record(msgspec.msgpack.encode([RECORD_FORMAT + 1, "all", "is", "different"]))
 
 
 async def test_what_a_writer_took_back_does_not_hide_what_it_writes_next(place, encode, sink, failing):
@@ -161,10 +162,10 @@ async def test_what_a_writer_took_back_does_not_hide_what_it_writes_next(place, 
     batch = [spool.append(encode(make_record(number))) for number in range(1, 9)]
     assert all(isinstance(result, LogUnavailable) for result in await asyncio.gather(*batch, return_exceptions=True))
     assert segment_path(spool.folder, 1).stat().st_size == size
-    await sink.write([], spool.folder.name, Position(1, size + 1000))
+    await sink.write([], Mark(spool.folder.name, Position(1, size + 1000)))
     late = make_record(100)
     await spool.append(encode(late))
-    await Shipper(place.spool, sink).ship_once()
+    await Shipper(place.spool, {"log": sink}).ship_once()
     assert late.id in await place.ids()
     await spool.close()
 
@@ -177,12 +178,12 @@ class Flaky:
         self.refusals = refusals
         self.asked = asyncio.Event()
 
-    async def write(self, records, spool, position):
+    async def write(self, records, mark=None):
         self.asked.set()
         if self.refusals:
             self.refusals -= 1
             raise SinkUnavailable(where="here", reason="it is away")
-        return await self._sink.write(records, spool, position)
+        return await self._sink.write(records, mark)
 
     async def positions(self):
         return await self._sink.positions()
@@ -195,19 +196,19 @@ async def test_a_sink_that_is_away_loses_nothing_and_is_asked_again(place, encod
     monkeypatch.setattr(ship, "_BACK_OFF_S", (0.001, 0.01))
     folder = await spooled(place, encode, [make_record(number) for number in range(5)])
     flaky = Flaky(sink, 3)
-    shipper = Shipper(place.spool, flaky)
+    shipper = Shipper(place.spool, {"log": flaky})
     with pytest.raises(SinkUnavailable):
         await shipper.ship_once()
     assert folder.exists()
-    assert shipper.state.oldest_us == make_record(0).time_us
+    assert shipper.state.log.oldest_us == make_record(0).time_us
     stop = asyncio.Event()
     task = asyncio.create_task(shipper.run(stop))
     async with asyncio.timeout(10):
-        while shipper.state.shipped < 5:
+        while shipper.state.log.shipped < 5:
             await asyncio.sleep(0.005)
     stop.set()
     await task
-    assert (shipper.state.reason, shipper.state.oldest_us, flaky.refusals) == (None, None, 0)
+    assert (shipper.state.log.reason, shipper.state.log.oldest_us, flaky.refusals) == (None, None, 0)
     assert not folder.exists()
 
 
@@ -216,23 +217,23 @@ async def test_stopping_drains_and_gives_up_on_a_sink_that_stays_away(place, enc
     folder = await spooled(place, encode, [make_record(number) for number in range(50)])
     stop = asyncio.Event()
     stop.set()
-    shipper = Shipper(place.spool, Flaky(sink, 10**9))
+    shipper = Shipper(place.spool, {"log": Flaky(sink, 10**9)})
     async with asyncio.timeout(10):
         await shipper.run(stop)
     assert folder.exists()
-    assert "it is away" in shipper.state.reason
-    monkeypatch.setattr(ship, "_BATCH_RECORDS", 7)
-    await Shipper(place.spool, sink).run(stop)
+    assert "it is away" in shipper.state.log.reason
+    monkeypatch.setattr(batches, "_BATCH_RECORDS", 7)
+    await Shipper(place.spool, {"log": sink}).run(stop)
     assert len(await place.ids()) == 50
     assert not folder.exists()
 
 
 async def test_a_busy_spool_does_not_keep_others_waiting(place, encode, sink, monkeypatch):
-    monkeypatch.setattr(ship, "_BATCH_RECORDS", 2)
-    monkeypatch.setattr(ship, "_BATCHES_A_TURN", 3)
+    monkeypatch.setattr(batches, "_BATCH_RECORDS", 2)
+    monkeypatch.setattr(course, "_BATCHES_A_TURN", 3)
     await spooled(place, encode, [make_record(number) for number in range(50)])
     await spooled(place, encode, [make_record(100)])
-    shipper = Shipper(place.spool, sink)
+    shipper = Shipper(place.spool, {"log": sink})
     assert await shipper.ship_once() == 7
     while await shipper.ship_once():
         pass

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import shutil
 import threading
 
 import pytest
 
 from cloche.errors import LogUnavailable
 from cloche.log import spool as spool_module
-from cloche.log.segments import Frame, locked, read_segment, segment_numbers, segment_path, spool_folders
+from cloche.log.segments import Frame, locked, read_segment, segment_numbers, segment_path, spool_folders, written_bytes
 from cloche.log.spool import open_spool
 from cloche.log.writing import Files
 from cloche.settings import Log
@@ -117,7 +118,7 @@ async def test_what_comes_during_a_sync_shares_the_next_one(tmp_path):
 @both
 @pytest.mark.parametrize("when_full", ["refuse", "drop"])
 async def test_a_full_disk_refuses_or_drops_and_recovers(tmp_path, failing, mode, when_full):
-    files = failing("write", 2, lasts=10**9, short=True)
+    files = failing("write", 3, lasts=10**9, short=True)
     spool = open_spool(tmp_path, Log(mode=mode, when_full=when_full), files)
     files.short = False
     await spool.append(b"before")
@@ -228,9 +229,9 @@ class Counting(Files):
     def __init__(self):
         self.writes = 0
 
-    def write(self, file, data):
+    def write(self, file, data, offset):
         self.writes += 1
-        return super().write(file, data)
+        return super().write(file, data, offset)
 
 
 @pytest.fixture
@@ -282,3 +283,27 @@ async def test_nobody_waits_for_ever_for_a_crowd(counted, monkeypatch):
             kept += await crowd(spool, 1)
     await asyncio.gather(*kept)
     assert files.writes > 0
+
+
+async def test_on_the_disk_a_segment_has_room_that_is_no_damage_and_goes_when_it_is_sealed(tmp_path):
+    records = [b"one", b"ends with zeros\0\0", b"\0"]
+    spool = open_spool(tmp_path / "spools", Log(mode="disk"))
+    await fill(spool, records)
+    path = segment_path(spool.folder, 1)
+    assert path.stat().st_size > 1024 * 1024
+    killed = shutil.copytree(spool.folder, tmp_path / "killed" / spool.folder.name)
+    pieces = list(read_segment(segment_path(killed, 1), spool.folder.name))
+    assert [piece.payload for piece in pieces] == records, "no damage, torn or otherwise"
+    await spool.append(b"more")
+    await spool.close()
+    assert contents(spool.folder) == [*records, b"more"]
+    assert path.stat().st_size == written_bytes(path) < 1000
+
+
+async def test_a_record_larger_than_the_room_is_kept(tmp_path):
+    spool = open_spool(tmp_path, Log(mode="disk"))
+    records = [b"small", b"l" * 3_000_000, b"small again"]
+    for record in records:
+        await spool.append(record)
+    await spool.close()
+    assert contents(spool.folder) == records

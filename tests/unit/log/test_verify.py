@@ -9,14 +9,14 @@ from cloche.drivers.sqlite import SqliteSink
 from cloche.log.segments import segment_path
 from cloche.log.spool import open_spool
 from cloche.log.verify import verify
-from cloche.ports import Position
+from cloche.ports import Mark, Position
 from cloche.settings import Log
 from cloche.testing import make_record
 
 
 async def keep(place, records):
     sink = SqliteSink(place.path)
-    await sink.write(records, "a", Position(1, 1))
+    await sink.write(records, Mark("a", Position(1, 1)))
     await sink.close()
 
 

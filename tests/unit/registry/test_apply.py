@@ -10,7 +10,7 @@ import pytest
 from bundles import bundle
 
 from cloche.drivers import open_objects
-from cloche.errors import IncompatibleSchema, InvalidGoal, InvalidRouting, ModelHeld, ReleaseTaken, RolloutUnderWay
+from cloche.errors import IncompatibleSchema, InvalidGoal, ModelHeld, ReleaseTaken, RolloutUnderWay
 from cloche.registry import rollout
 from cloche.registry.apply import Terms, apply, plan
 from cloche.registry.by_hand import Beginning, start_rollout
@@ -177,10 +177,36 @@ async def test_a_model_that_is_not_published_names_the_nearest(registry):
         await apply(registry, read_goal('[models.flighs]\ndefault = "1.0.0"'), ADA)
 
 
-async def test_what_contradicts_itself_is_not_written(registry):
-    fallback = "fallback = { chain = [{ constant = 1 }], reserve_ms = 9999 }"
-    with pytest.raises(InvalidRouting, match="reserve_ms"):
-        await apply(registry, read_goal(f'[models.flights]\ndefault = "1.0.0"\n{fallback}'), ADA)
+@pytest.mark.parametrize(
+    ("text", "line", "key"),
+    [
+        ("[models.flights.fallback]\nchain = [{ constant = 1 }]\nreserve_ms = 9999", 5, "fallback.reserve_ms"),
+        ('fallback = { chain = [{ constant = 1 }, { constant = 1 }] }', 3, "fallback.chain[1]"),
+        ('fallback = { chain = ["1.0.0"] }', 3, "fallback.chain"),
+        ("\ndeadline_ms = 0", 4, "deadline_ms"),
+        ('subject = "who"', 3, "subject"),
+        ('[models.flights.shadow]\nversion = "1.0.0"\nshare = "101%"', 5, "shadow.share"),
+        ('pilot = { version = "1.0.0" }', 3, "pilot"),
+        ('[models.flights.attributes]\nmarket = "header:"', 4, "attributes.market"),
+        ('[[models.flights.overrides]]\ndefault = "1.0.0"\nwhen = { market = ["de"] }', 5, "overrides[1].when.market"),
+        (
+            'attributes = { a = "header:x" }\n[[models.flights.overrides]]\nwhen = { a = ["x"] }\ndeadline_ms = -1',
+            6,
+            "overrides[1].deadline_ms",
+        ),
+        ("[models.flights.experiments.e]\narms = []\ncoverage = 2", 4, "experiments.e.arms"),
+        (
+            "[models.flights.experiments.e]\ncoverage = 2\n"
+            'arms = [{ name = "a", version = "1.0.0", weight = 0.5 }, { name = "b", version = "1.0.0", weight = 0.5 }]',
+            4,
+            "experiments.e.coverage",
+        ),
+    ],
+)  # fmt: skip
+async def test_what_contradicts_itself_names_line_and_key_and_is_not_written(registry, text, line, key):
+    with pytest.raises(InvalidGoal) as caught:
+        await apply(registry, read_goal(f'[models.flights]\ndefault = "1.0.0"\n{text}'), ADA)
+    assert str(caught.value).startswith(f"models.toml, line {line}: models.flights.{key}: ")
     assert await registry.releases.latest() == 0
 
 
@@ -284,6 +310,9 @@ async def test_a_rollout_begun_by_hand_is_let_be_by_the_same_file_twice(registry
     assert (await apply(registry, changed, ADA)).release.number == 3
     again = await apply(registry, changed, ADA)
     assert (again.release, again.plan.models[0].notes) == (None, ["the rollout to 2.0.0 goes on"])
+    await turn(registry, lambda routing, _: rollout.pause("flights", routing, 5))
+    (paused,) = (await plan(registry, changed)).models
+    assert paused.notes == ["the rollout to 2.0.0 is paused (manual): cloche rollout status flights"]
     assert under_way(await live(registry)).to == "2.0.0"
 
 
@@ -321,6 +350,31 @@ async def test_a_rollout_that_nobody_can_get_says_so(registry, coverage, is_said
     await apply(registry, by_rollout("1.0.0", ALL_SUBJECTS % coverage), ADA)
     notes = (await plan(registry, by_rollout("2.0.0", ALL_SUBJECTS % coverage))).models[0].notes
     assert ("the experiments take every subject: none is left for the canary" in notes) == is_said
+
+
+TESTED = """[models.flights.experiments.e]
+status = "{status}"
+phase = {phase}
+coverage = {coverage}
+arms = [{{ name = "a", version = "1.0.0", weight = {weight} }}, {{ name = "b", version = "2.0.0", weight = {rest} }}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "is_said"),
+    [
+        ({"weight": 0.9, "rest": 0.1}, True),
+        ({"weight": 0.9, "rest": 0.1, "phase": 2}, False),
+        ({"weight": 0.9, "rest": 0.1, "status": "stopped"}, False),
+        ({"coverage": 0.9}, False),
+    ],
+)
+async def test_other_arms_need_another_phase(registry, change, is_said):
+    running = {"status": "running", "phase": 1, "coverage": 0.5, "weight": 0.5, "rest": 0.5}
+    await apply(registry, by_rollout(more=TESTED.format_map(running)), ADA)
+    (made,) = (await plan(registry, by_rollout(more=TESTED.format_map(running | change)))).models
+    assert made.verdict == "changed"
+    assert ("has other arms in the phase that is running" in " ".join(made.notes)) == is_said
 
 
 async def test_models_default_waits_for_the_end_of_a_rollout(registry):
@@ -435,7 +489,7 @@ async def test_a_default_that_takes_less_is_asked_about(registry):
         await registry.add(msgspec.structs.replace(manifest, input_schema=schema), contents)
     await apply(registry, by_rollout("3.0.0"), ADA)
     with pytest.raises(
-        IncompatibleSchema, match=r"default: 3\.0\.0 -> 3\.1\.0.*\n  /b is no longer taken\n\nSay --accept"
+        IncompatibleSchema, match=r"default: 3\.0\.0 -> 3\.1\.0.*\n  /b is no longer taken\n\nIf the callers .*--accept"
     ):
         await apply(registry, by_rollout("3.1.0"), ADA)
     assert await registry.releases.latest() == 1

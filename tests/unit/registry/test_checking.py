@@ -108,6 +108,8 @@ MARKET = {"attributes": {"market": "header:X-Market", "brand": "header:X-Brand"}
         ({"attributes": {"who": "header:COOKIE"}}, "holds secrets"),
         ({"overrides": [Override({})]}, "overrides (1) fits no call"),
         (MARKET | {"overrides": [Override({"market": []})]}, "overrides (1) fits no call"),
+        (MARKET | {"overrides": [Override({"market": ["de", ""]})]}, "overrides (1) wants of market what no call says"),
+        (MARKET | {"overrides": [Override({"market": ["d" * 257]})]}, "values have 1 to 256 characters"),
         ({"overrides": [Override({"market": ["de"]})]}, 'add attributes.market = "header:X-Market"'),
         (
             MARKET | {"overrides": [Override({"market": ["de", "at"]}), Override({"market": ["at"]})]},

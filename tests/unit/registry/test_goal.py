@@ -135,6 +135,20 @@ def test_plain_values_are_read_like_a_file():
         goal_of_tree([])
 
 
+def test_a_mark_that_editors_write_at_the_beginning_means_nothing():
+    assert read_goal("\ufeff" + FILE).models == read_goal(FILE).models
+    with pytest.raises(InvalidGoal, match=r"^models\.toml, line 1: versions: "):
+        read_goal("\ufeffversions = 1")
+
+
+def test_false_takes_something_away_in_an_override():
+    text = "[models.a]\ndefault = '1.0.0'\n[[models.a.overrides]]\nwhen = { market = ['de'] }\nshadow = false\n"
+    (override,) = read_goal(f"{text}experiments = false").models["a"].overrides
+    assert (override.shadow, override.experiments) == (None, {})
+    with pytest.raises(InvalidGoal, match="experiments: False is not a table"):
+        read_goal("[models.a]\ndefault = '1.0.0'\nexperiments = false")
+
+
 def test_the_file_is_looked_for_beside_the_home(tmp_path):
     home = Home(tmp_path / ".cloche")
     assert goal_file(home) == tmp_path / "models.toml"
@@ -160,6 +174,7 @@ def project(tmp_path):
     (folder / "schemas" / "long.json").write_text(" " * 1_100_000)
     (folder / "schemas" / "inside.json").symlink_to("a.json")
     (folder / "schemas" / "out.json").symlink_to(tmp_path / "secret.json")
+    (folder / "schemas" / "ring.json").symlink_to("ring.json")
     (folder / "out").symlink_to(tmp_path)
     os.mkfifo(folder / "schemas" / "pipe.json")
     return folder
@@ -192,6 +207,8 @@ def test_schemas_come_from_files_of_the_project(project, name):
         ("schemas/deeper.json", "recursion"),
         ("schemas/list.json", "no JSON Schema of an object"),
         ("..\\secret.json", "in the folder of this one or below"),
+        ("schemas/ring.json", "can't be read"),
+        ("a" * 5_000, "can't be read"),
     ],
 )
 def test_schemas_come_from_nowhere_else(project, name, said):
@@ -214,7 +231,7 @@ def test_what_is_no_duration(value):
         duration_ms(value)
 
 
-@pytest.mark.parametrize("value", ["", "5", "-5%", "5 %%", True, None, float("inf"), "1e2%", []])
+@pytest.mark.parametrize("value", ["", "5", "-5%", "5 %%", True, None, float("inf"), "1e2%", [], 10**400])
 def test_what_is_no_share(value):
     with pytest.raises(KeyFault):
         share(value)
@@ -313,7 +330,7 @@ DEEP = "[" * 200 + "]" * 200
         ("x = " + "[" * 20_000, "the file: this can't be read: "),
         ("x = " + "9" * 5_000, "the file: this can't be read: "),
         ("x = " + DEEP, "the file: this is nested deeper than 100 levels"),
-        (".".join("x" * 20_000) + " = 1", "the file: this is nested deeper than 100 levels"),
+        (".".join("x" * 2_000) + " = 1", "the file: this is nested deeper than 100 levels"),
         (
             f"[models.a]\ndefault = '1.0.0'\nfallback = {{ chain = [{{ constant_json = '{DEEP}' }}] }}",
             "than 100 levels",

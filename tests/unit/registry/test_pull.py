@@ -12,7 +12,7 @@ from cloche.errors import InvalidRouting, ModelNotFound
 from cloche.registry.apply import apply, plan
 from cloche.registry.catalog import Registry
 from cloche.registry.goal import load_goal, read_goal
-from cloche.registry.pull import HEAD, pull, replaced
+from cloche.registry.pull import HEAD, pull, pull_into, replaced
 from cloche.registry.release import Reason
 from cloche.registry.routing import make_default
 from cloche.registry.undo import undo
@@ -25,6 +25,8 @@ active = ["1.0.0", "2.*"]
 default = "1.0.0"
 subject = "/id \\"x\\""
 deadline_ms = 90
+redact = ["/input/name", "/output"]
+retention = "90d"
 fallback = { chain = ["2.0.0", { constant = { price = 7.5, tags = ["a"] } }], reserve_ms = 15 }
 shadow = { version = "2.0.0", share = "5%" }
 pilot = { version = "2.0.0", subjects = ["staff-*"], callers = ["crm"] }
@@ -125,6 +127,14 @@ async def test_a_named_model_is_added(registry):
     assert (await pull(registry, read_goal(file))).models == []
     pulled = await pull(registry, read_goal(file), ["other.one"])
     assert pulled.text == file + '\n\n[models."other.one"]\nactive = ["1.0.0"]\ndefault = "1.0.0"\n'
+
+
+async def test_a_link_to_the_file_stays_one(registry, tmp_path):
+    await make_default(registry, "flights", "1.0.0", ADA)
+    (tmp_path / "link.toml").symlink_to("models.toml")
+    await pull_into(registry, tmp_path / "link.toml")
+    assert (tmp_path / "link.toml").is_symlink()
+    assert list(load_goal(tmp_path / "models.toml").models) == ["flights"]
 
 
 async def test_what_is_not_live_can_not_be_pulled(registry):

@@ -47,6 +47,13 @@ async def test_a_release_is_kept_as_it_was_written(releases, tmp_path):
     assert (await releases.live()).digests == {"a": digest_of(data)}
 
 
+async def test_what_was_typed_and_is_no_text_is_stored_as_far_as_it_is(releases):
+    typed = b"l\xe4nger".decode(errors="surrogateescape")
+    release = await releases.write({"a": routing()}, Reason("ada", typed, f"cloche apply {typed}.toml"), after=0)
+    assert (release.message, release.command) == ("l?nger", "cloche apply l?nger.toml")
+    assert await releases.read(1) == release
+
+
 async def test_the_digest_is_that_of_the_stored_bytes_whoever_wrote_them(releases, store):
     data = FIXTURE.read_bytes().replace(b'"number": 42', b'"number": 1, "later": "a field of tomorrow"')
     await store.put_if_absent("releases/000000000001.json", data)

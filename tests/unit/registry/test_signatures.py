@@ -9,7 +9,7 @@ from cloche.errors import BundleCorrupt, SignerNotKnown, Unsigned
 from cloche.registry.catalog import Registry
 from cloche.registry.signatures import LARGEST_BYTES, MOST
 from cloche.registry.trust import Trust
-from cloche.settings import SignaturePolicy
+from cloche.values import SignaturePolicy
 from signers import make_key
 
 SIGNED = SignaturePolicy(require="signed")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
+import select
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -156,6 +158,29 @@ def test_other_processes_are_out_of_reach(start: Start) -> None:
     acts = [f"os.kill({parent}, 0)", f"open('/proc/{parent}/environ', 'rb').read()"]
     found = answer(start(f"return [attempt(act) for act in {acts!r}]", top=ATTEMPT))
     assert found == ["[Errno 1] Operation not permitted", f"[Errno 13] Permission denied: '/proc/{parent}/environ'"]
+
+
+@pytest.mark.parametrize("confinement", [CLOSED, Confinement(network=True, writable=("/",))], ids=["closed", "open"])
+def test_no_other_process_can_be_given_a_limit_that_ends_it(start: Start, confinement: Confinement) -> None:
+    before = resource.getrlimit(resource.RLIMIT_CPU)
+    own = "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))"
+    acts = [f"resource.prlimit({os.getpid()}, resource.RLIMIT_CPU, (99_999, 99_999))", own]
+    source = f"return [attempt(act) for act in {acts!r}]"
+    assert answer(start(source, confinement, f"import resource{ATTEMPT}")) == [
+        "[Errno 1] Operation not permitted",
+        "done",
+    ]
+    assert resource.getrlimit(resource.RLIMIT_CPU) == before
+
+
+def test_what_it_has_started_ends_with_it(start: Start) -> None:
+    """Also where the model leaves it to itself, and the worker ends of its own accord."""
+    worker = start("return __import__('subprocess').Popen(['sleep', '600']).pid")
+    child = int(str(answer(worker)))
+    watched = os.pidfd_open(child)
+    worker.stop(5)
+    assert select.select([watched], [], [], 5)[0], "it goes on"
+    os.close(watched)
 
 
 def test_a_model_that_can_not_load_so_says_why(make_bundle: MakeBundle, tmp_path: Path) -> None:

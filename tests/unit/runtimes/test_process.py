@@ -272,11 +272,22 @@ def test_secrets_stay_here(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         "DB_PASSWORD": "x",
         "my_secret": "x",
         "STORE": "postgres://u:pw@host/db",
+        "PACKAGES": "https://a-token@host/simple",
+        "DATABASE_URL": "postgres://host/db?user=u&password=x",
+        "STRIPE_KEY": "x",
+        "MYSQL_PWD": "x",
+        "SSH_AUTH_SOCK": "/run/agent",
+        "PWD": "/h",
+        "INDEX": "https://host/simple?team=a",
+        "KEYBOARD": "qwerty",
         "PYTHONPATH": "src",
         "TOKENIZERS_PARALLELISM": "false",
     }
     assert set(worker_environ(given, 2)) - {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"} == {
         "HOME",
+        "INDEX",
+        "KEYBOARD",
+        "PWD",
         "TOKENIZERS_PARALLELISM",
     }
 

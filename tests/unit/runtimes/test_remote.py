@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from cloche.errors import DeadlineExceeded, ModelFailed, Overloaded, ServingError, WorkerCrashed, WorkerUnavailable
+from cloche.runtimes import remote
 from cloche.runtimes.pool import Subscriber, WorkerPool, WorkerSpec
 from cloche.runtimes.remote import WorkerRuntime
 from cloche.runtimes.worker import wire
@@ -298,3 +299,45 @@ async def test_the_end_of_an_old_connection_is_not_that_of_the_new() -> None:
     assert (await asking).outputs == b"[7]"
     await runtime.close()
     new.sock.close()
+
+
+async def test_a_worker_that_lives_and_can_not_be_talked_to_is_replaced(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model, or a library of its, has written to a file that is not its own: only who reads it can know."""
+    monkeypatch.setattr(remote, "TOLD_WITHIN_S", 0.1)
+    scribble = """
+import os, stat
+class M:
+    def predict_one(self, row):
+        for number in range(3, 64) if row["n"] else ():
+            try:
+                if stat.S_ISSOCK(os.fstat(number).st_mode):
+                    os.write(number, b"\\xff" * 64)
+            except OSError:
+                pass
+        return os.getpid()
+"""
+    runtime = await start(scribble)
+    first = json.loads((await ask(runtime, {"n": 0})).outputs)
+    with pytest.raises(WorkerCrashed):
+        await ask(runtime, {"n": 1})
+    assert await retried(runtime, {"n": 0}) != first
+
+
+@pytest.mark.parametrize(("explained", "replaced"), [(True, 0), (False, 1)])
+async def test_of_a_worker_that_is_known_to_be_gone_nobody_asks_again(
+    monkeypatch: pytest.MonkeyPatch, explained: bool, replaced: int
+) -> None:
+    monkeypatch.setattr(remote, "TOLD_WITHIN_S", 0.05)
+    runtime, host = played()
+    worker = Player(runtime)
+    await runtime.wait_ready()
+    worker.sock.close()
+    while runtime.state == "ready":
+        await asyncio.sleep(0)
+    if explained:
+        runtime.died("sha256:0")
+    await asyncio.sleep(0.15)
+    assert host.replaced == replaced
+    await runtime.close()

@@ -175,6 +175,7 @@ def test_what_a_call_says_besides():
     ("inner", "text", "wanted"),
     [
         ({"type": "number"}, "1", "1.0"),
+        ({"type": "number", "maximum": 10**400}, "1", "1.0"),
         ({"type": "integer"}, "1.0", "1"),
         ({"type": "integer", "minimum": 0}, "1e2", "100"),
         ({"type": ["integer", "null"]}, "-0.0", "0"),

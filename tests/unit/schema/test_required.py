@@ -53,6 +53,11 @@ def test_a_ranking_may_require_fields_of_its_items():
         accept.read(b'{"input": {"market": "de", "items": [{"id": "a", "price": null}]}}')
 
 
+def test_the_order_of_their_names_changes_nothing():
+    schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}
+    assert json.dumps(with_required(schema, ["b", "a"])) == json.dumps(with_required(schema, {"a", "b"}))
+
+
 def test_a_field_that_is_not_there_is_named():
     with pytest.raises(InvalidSchema, match="required= names 'z', and a row has x, y"):
         with_required({"type": "object", "properties": {"x": {}, "y": {}}}, ["x", "z"])

@@ -77,6 +77,8 @@ def test_a_call_that_does_not_fit_names_the_field(priced):
     with pytest.raises(SchemaMismatch) as mismatch:
         priced.predict("price", {"vehicle": "car"})
     assert mismatch.value.__notes__ == ["/input/age: 'age' is missing"]
+    with pytest.raises(TypeError, match="a call has no versoin; it has version, subject"):
+        priced.predict("price", {"vehicle": "car", "age": 1.0}, versoin="1.0.0")
     with pytest.raises(UnknownModel):
         priced.predict("prices", {"vehicle": "car", "age": 1.0})
 

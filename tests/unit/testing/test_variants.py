@@ -13,7 +13,9 @@ from cloche.testing.variants import odd, places, pointer, shuffled, value_at, wi
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 rows = st.dictionaries(
-    st.text(), st.recursive(scalars, lambda parts: st.lists(parts) | st.dictionaries(st.text(), parts))
+    st.text(),
+    st.recursive(scalars, lambda parts: st.lists(parts) | st.dictionaries(st.text(), parts), max_leaves=6),
+    max_size=5,
 )
 RANKING = Each("/items", "id")
 

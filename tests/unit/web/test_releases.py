@@ -20,8 +20,8 @@ from cloche.registry.catalog import Registry
 from cloche.settings import Settings
 from cloche.web.control import keeper_app
 
+JSON = {"content-type": "application/json"}
 TOML = {"content-type": "application/toml"}
-OTHERS = ("shipper", "sink", "controller", "log", "shadows")
 FILE = '[models.flights]\ndefault = "{}"\n'
 CONSTANT = FILE.format("1.0.0") + "fallback = {{ chain = [{{ constant_json = '{}' }}], reserve_ms = 1 }}\n"
 
@@ -41,8 +41,22 @@ async def keeper(registry):
 
 
 def client(registry, settings):
-    app = keeper_app(KeeperParts(registry=registry, **dict.fromkeys(OTHERS)), settings)
+    parts = KeeperParts(**(dict.fromkeys(KeeperParts.__dataclass_fields__) | {"registry": registry}))
+    app = keeper_app(parts, settings)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8002")
+
+
+@pytest.mark.parametrize("asked", ["plan=on", "plan=", "plan=2", "plam=true", "accept_incompatible=maybe"])
+async def test_what_does_not_say_clearly_whether_to_apply_applies_nothing(keeper, asked):
+    refused = await keeper.post(f"/apply?{asked}", content=FILE.format("1.0.0"), headers=TOML)
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_parameter")
+    assert (await keeper.get("/releases")).json()["releases"] == []
+
+
+@pytest.mark.parametrize("said", ["True", "true", "1", "YES"])
+async def test_a_plan_is_asked_for_in_many_ways(keeper, said):
+    await keeper.post(f"/apply?plan={said}", content=FILE.format("1.0.0"), headers=TOML)
+    assert (await keeper.get("/releases")).json()["releases"] == []
 
 
 async def test_a_file_is_planned_applied_and_undone(keeper):
@@ -59,6 +73,74 @@ async def test_a_file_is_planned_applied_and_undone(keeper):
     assert undone["models"]["flights"]["default"] == "1.0.0"
     listed = (await keeper.get("/releases")).json()["releases"]
     assert [(each["number"], each["message"]) for each in listed] == [(3, "worse"), (2, "better"), (1, "better")]
+
+
+async def test_a_registry_that_can_not_be_read_is_no_empty_one(keeper, tmp_path):
+    (tmp_path / "registry" / "releases").symlink_to("releases")
+    for asked in (keeper.get("/releases"), keeper.post("/apply", content=FILE.format("1.0.0"), headers=TOML)):
+        answer = await asked
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+        assert str(tmp_path) not in answer.text
+
+
+async def test_releases_are_compared_and_tell_what_they_changed(keeper):
+    for version in ("1.0.0", "2.0.0"):
+        await keeper.post("/apply", content=FILE.format(version), headers=TOML)
+    told = (await keeper.get("/releases/2")).json()
+    assert told["digest"].startswith("sha256:")
+    assert [each["field"] for each in told["changes"]["flights"]] == ["active", "default"]
+    differing = (await keeper.get("/releases/2/diff/1")).json()
+    assert differing["flights"][1] == {"field": "default", "before": "2.0.0", "after": "1.0.0"}
+    assert (await keeper.get("/releases/1/diff/1")).json() == {}
+    assert len((await keeper.get("/releases?limit=1")).json()["releases"]) == 1
+    history = (await keeper.get("/models/flights/history?limit=1")).json()["history"]
+    assert [(past["number"], past["default"]) for past in history] == [(2, "2.0.0")]
+
+
+async def test_a_default_is_set_with_its_fallback(keeper):
+    fallback = {"chain": ["1.0.0", {"constant": 7}], "reserve_ms": 5}
+    body = {"version": "2.*", "fallback": fallback, "deadline_ms": 90, "message": "better"}
+    release = (await keeper.post("/models/flights/default", json=body)).json()
+    assert (release["message"], release["command"]) == ("better", "POST /models/flights/default")
+    routing = release["models"]["flights"]
+    assert (routing["default"], routing["fallback"], routing["deadline_ms"]) == ("2.0.0", fallback, 90)
+    body = {"version": "2.0.0", "fallback": None}
+    routing = (await keeper.post("/models/flights/default", json=body)).json()["models"]["flights"]
+    assert (routing["fallback"], routing["deadline_ms"]) == (None, 90)
+
+
+async def test_what_is_live_is_pulled_into_a_file(keeper):
+    schema = {"type": "object", "properties": {"x": {"type": "number"}}}
+    goal = {"models": {"flights": {"default": "1.0.0", "schemas": {"1.*": schema}}}}
+    await keeper.post("/apply", json=goal)
+    pulled = (await keeper.get("/pull?models=flights")).json()
+    assert pulled["models"] == ["flights"]
+    assert list(pulled["schemas"].values()) == [schema]
+    assert 'default = "1.0.0"' in pulled["file"]
+    await keeper.post("/apply", content=FILE.format("2.0.0"), headers=TOML)
+    mine = f"# ours\n{FILE.format('1.0.0')}"
+    pulled = (await keeper.post("/pull", content=mine, headers=TOML)).json()
+    assert pulled["file"].startswith("# ours\n[models.flights]")
+    assert (await keeper.post("/pull", content=pulled["file"], headers=TOML)).json()["models"] == []
+    assert (await keeper.post("/apply", content=pulled["file"], headers=TOML)).json()["release"] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/releases?limit=0", 400, "invalid_parameter"),
+        ("/releases?limit=-1", 400, "invalid_parameter"),
+        ("/models/flights/history?limit=many", 400, "invalid_parameter"),
+        ("/models/trains/history", 404, "model_not_found"),
+        ("/models/flights/history", 404, "release_not_found"),
+        ("/releases/1/diff/2", 404, "release_not_found"),
+        ("/releases/one/diff/2", 404, "unknown_path"),
+        ("/pull?models=trains", 404, "model_not_found"),
+    ],
+)
+async def test_what_is_not_there_to_be_looked_at(keeper, path, status, code):
+    missing = await keeper.get(path)
+    assert (missing.status_code, missing.json()["code"]) == (status, code)
 
 
 async def test_json_is_taken_too(keeper):
@@ -93,8 +175,13 @@ async def test_a_held_model_is_a_conflict_until_it_is_resumed(keeper):
         ("/apply", "x = " + "9" * 5_000, TOML, 422, "this can't be read"),
         ("/apply", CONSTANT.format("[" * 950 + "]" * 950), TOML, 422, "constant_json: this is n"),
         ("/apply", "#" * 9_000_000, TOML, 413, "larger than"),
+        ("/models/flights/default", '{"version": "9.0.0"}', JSON, 404, "no version 9.0.0 in the registry"),
+        ("/models/flights/default", '{"version": "1.0.0", "fallback": 7}', JSON, 422, "the body: fallback: 7 is not"),
+        ("/models/flights/default", '{"version": "1.0.0", "deadline_ms": 0}', JSON, 422, "deadline"),
+        ("/models/flights/default", "{}", JSON, 422, "version is missing"),
+        ("/pull", '{"models": {}}', JSON, 400, "Content-Type"),
         ("/models/flights/undo", "", {"content-type": "text/plain"}, 400, "Content-Type"),
-        ("/models/flights/undo", '{"to": "x"}', {"content-type": "application/json"}, 422, "the undo"),
+        ("/models/flights/undo", '{"to": "x"}', {"content-type": "application/json"}, 422, "the body: to"),
         ("/models/flights/undo", "{}", {"content-type": "application/json"}, 404, "no release of flights"),
         ("/models/other/undo", "{}", {"content-type": "application/json"}, 404, "No model named other"),
         ("/models/..%2Fx/undo", "{}", {"content-type": "application/json"}, 404, "nothing at this address"),

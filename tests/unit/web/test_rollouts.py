@@ -16,7 +16,7 @@ from bundles import bundle
 
 from cloche.assembly import open_keeper
 from cloche.home import Home
-from cloche.ports import Position
+from cloche.ports import Mark, Position
 from cloche.registry import rollout
 from cloche.registry.held import under_way
 from cloche.registry.release import Reason
@@ -41,7 +41,7 @@ async def parts(tmp_path):
         await parts.registry.add(manifest, contents)
     await make_default(parts.registry, "flights", "1.0.0", Reason("ada"))
     yield parts
-    await parts.sink.close()
+    await parts.shipper.close()
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ async def test_the_status_counts_what_is_in_the_log(keeper, parts):
             make_record(number, model="flights", version=version, variant=variant, reason=reason, time_us=going.step_us)
             for number, (version, variant, reason) in enumerate(arms)
         ]
-        await parts.sink.write(records, "a", Position(calls, 1))
+        await parts.shipper.sinks["sqlite"].write(records, Mark("a", Position(calls, 1)))
         status = (await keeper.get("/models/flights/rollout")).json()
         assert status["evidence"]["calls"] == {"canary": calls, "stable": 3 * calls}
     assert (status["share"], status["rollout"]["step"]) == (0.01, 0)

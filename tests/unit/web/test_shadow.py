@@ -16,7 +16,7 @@ from cloche.assembly import KeeperParts
 from cloche.drivers import open_objects
 from cloche.drivers.sqlite import SqliteReader, SqliteSink
 from cloche.insight.shadow import ShadowWatch
-from cloche.ports import Position
+from cloche.ports import Mark, Position
 from cloche.registry.catalog import Registry
 from cloche.registry.release import Reason, Routing
 from cloche.registry.standing import STANDING_FORMAT, Shadowed, Standing
@@ -36,13 +36,13 @@ async def keeper(tmp_path):
     sink = SqliteSink(tmp_path / "log.db")
     live = make_record(0, model="flights", time_us=release.created_us + 1)
     beside = {"version": "2.0.0", "kind": "shadow", "shadows": live.id}
-    await sink.write([live, make_record(0, model="flights", time_us=live.time_us, **beside)], "a", Position(1, 1))
+    await sink.write([live, make_record(0, model="flights", time_us=live.time_us, **beside)], Mark("a", Position(1, 1)))
     await sink.close()
     counts = Shadowed("flights", "2.0.0", 1, {"ok": 1}, {"queue_full": 1})
     standing = Standing(STANDING_FORMAT, 1, {"flights": 1}, [], None, [counts])
     watch = ShadowWatch(registry, SqliteReader(tmp_path / "log.db"), lambda: standing, 1000)
-    others = dict.fromkeys(("shipper", "sink", "controller", "log"))
-    app = keeper_app(KeeperParts(registry=registry, shadows=watch, **others), Settings())
+    others = dict.fromkeys(KeeperParts.__dataclass_fields__)
+    app = keeper_app(KeeperParts(**(others | {"registry": registry, "shadows": watch})), Settings())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8002") as client:
         yield client
 

@@ -52,7 +52,13 @@ def kind_of(model: object) -> Kind:
 
 def _check_path(path: Path, kind: Kind) -> None:
     if not path.exists():
-        raise NotPublishable(kind="path", reason=f"there is no file {path}")
+        reason = f"there is no file {path}; what a module has is module:name for `cloche models publish`"
+        raise NotPublishable(kind="path", reason=reason)
+    if path.suffix == ".py":
+        reason = f"import it and publish what it has, as `cloche models publish {path.stem}:name` does"
+        raise NotPublishable(kind=f"source {path.name}", reason=reason)
+    if path.is_dir() and isinstance(kind, PythonObject):
+        raise NotPublishable(kind=f"folder {path.name}", reason="it has no MLmodel file; name a file in it")
     if isinstance(kind, PythonObject):
         reason = f"name it {onnx.SUFFIX}, or {', '.join(pickle_file.SUFFIXES)} where it is a pickle"
         raise NotPublishable(kind=f"file {path.name}", reason=reason)

@@ -124,7 +124,13 @@ class NativeFile(AskedOfWorkers):
             InvalidExamples: the examples have other columns. Nobody else would notice: such models go by position.
         """
         del packed, look
-        names = list(self._names_of(Path(draft.model)))
+        path = Path(draft.model)
+        try:
+            names = list(self._names_of(path))
+        except (ValueError, OSError) as error:  # the error of XGBoost is a ValueError
+            told = str(error).partition("\n")[0]
+            reason = f"it begins like a model file of {self._flavor}, which can't read it ({told}); save it again"
+            raise NotPublishable(kind=f"file {path.name}", reason=reason) from error
         given = [] if draft.each else _columns(draft.examples)
         if names and given and sorted(names) != sorted(given):
             reason = f"the model was trained on {', '.join(names)}, and they have {', '.join(given)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Sequence
 
 from cloche.authoring.draft import Draft
@@ -23,11 +24,12 @@ class CommandLine(AskedOfWorkers):
         """Write its words down; its files are those that were given with it."""
         del pickles
         words = _checked(draft.model.words)
-        own = [f"files/{word}" for word in words if word in draft.files]
+        own = [name for name in map(posixpath.normpath, words) if name in draft.files]  # ./score.sh is score.sh
+        program = posixpath.normpath(words[0])
         return Packed(
             {},
-            own[0] if own else "",
-            executables=frozenset(own[:1] if words[0] in draft.files else []),
+            f"files/{own[0]}" if own else "",
+            executables=frozenset([f"files/{program}"] if program in draft.files else []),
             fields={"command": words},
         )
 

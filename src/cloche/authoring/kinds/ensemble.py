@@ -90,6 +90,11 @@ def _check(draft: Draft, steps: Mapping[str, Copy]) -> None:
     if ROW in steps:
         reason = "that is where its rows have the caller's row; give the step another name"
         raise NotPublishable(kind=f"step named {ROW!r}", reason=reason)
+    if "" in steps:
+        raise NotPublishable(kind="step without a name", reason="its answer has that name in the rows; give it one")
+    if draft.takes in ("frame", "array"):
+        reason = "what combines answers gets rows, of which each has the answers of all steps; leave takes= out"
+        raise NotPublishable(kind=f"ensemble with takes={draft.takes!r}", reason=reason)
     if draft.each is not None or any(step.manifest.each for step in steps.values()):
         reason = "rankings neither have steps nor are steps; rank the items in a cloche.Model that holds the models"
         raise NotPublishable(kind="ranking as an ensemble", reason=reason)

@@ -59,7 +59,7 @@ class MlflowModel(AskedOfWorkers):
         del draft, look
         with tempfile.TemporaryDirectory(prefix="cloche-mlflow-") as scratch:
             (Path(scratch) / DESCRIPTION).write_bytes(packed.files[packed.entry])
-            inputs = _mlflow("models").Model.load(scratch).get_input_schema()
+            inputs = _input_schema(scratch)
         if inputs is None:
             return Traits("MLflow model", "mlflow", ways=("frame", "array"), by_answers=True)
         if inputs.is_tensor_spec():
@@ -74,6 +74,16 @@ class MlflowModel(AskedOfWorkers):
             present=[name for name in inputs.required_input_names() if isinstance(name, str)],
             by_answers=True,
         )
+
+
+def _input_schema(folder: str) -> Any:
+    model = _mlflow("models").Model
+    try:
+        return model.load(folder).get_input_schema()
+    except Exception as error:  # whatever MLflow and YAML raise of a file that is none of theirs
+        told = f"{type(error).__name__}: {error}".partition("\n")[0]
+        reason = f"MLflow can't read its file {DESCRIPTION} ({told}); save the model again"
+        raise NotPublishable(kind="MLflow model", reason=reason) from error
 
 
 def _dtypes(inputs: Any) -> Iterator[tuple[str, str]]:

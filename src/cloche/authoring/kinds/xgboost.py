@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from cloche.authoring.draft import Draft
 from cloche.authoring.kinds.boosting import NativeFile, NativeModel, reason_beyond
+from cloche.authoring.kinds.kind import Look, Packed
+from cloche.authoring.traits import Traits
 from cloche.errors import MissingExtra
 
 _ENTRY = "files/model"
@@ -29,8 +32,7 @@ class XgboostModel(NativeModel):
             return None
         if reason := reason_beyond(draft, float(model.missing)):
             return reason
-        learner = json.loads(model.get_booster().save_config())["learner"]
-        objective, targets = learner["objective"]["name"], int(learner["learner_model_param"]["num_target"])
+        objective, targets = _learned(model)
         if hasattr(model, "classes_") and (objective not in _CLASSIFIERS or targets > 1):
             return f"a booster alone does not answer as the estimator does ({objective}, {targets} targets)"
         return None
@@ -42,6 +44,11 @@ class XgboostModel(NativeModel):
         booster = model.get_booster()
         best = booster.attributes().get("best_iteration") if model.early_stopping_rounds else None
         return bytes((booster if best is None else booster[: int(best) + 1]).save_raw("ubj"))
+
+    def traits(self, draft: Draft, packed: Packed, look: Look) -> Traits:
+        """Look at the object; of a row with several labels at once none is the label."""
+        found = super().traits(draft, packed, look)
+        return replace(found, classes=None) if found.classes and _learned(draft.model)[1] > 1 else found
 
     def features(self, model: Any) -> list[str] | None:
         """Return the names of the booster's columns."""
@@ -57,6 +64,12 @@ class XgboostModel(NativeModel):
 
 def _booster(model: Any) -> Any:
     return model.get_booster() if hasattr(model, "get_params") else model
+
+
+def _learned(model: Any) -> tuple[str, int]:
+    """Return the objective of an estimator, and how many targets a row has."""
+    learner = json.loads(model.get_booster().save_config())["learner"]
+    return learner["objective"]["name"], int(learner["learner_model_param"]["num_target"])
 
 
 def _names_of(path: Path) -> list[str]:

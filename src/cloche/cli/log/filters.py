@@ -3,93 +3,73 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import time
 import uuid
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any
 
 import click
 
-from cloche.assembly import open_sink
+from cloche.assembly import log_place, open_shipper
 from cloche.cli import show
 from cloche.cli.place import Place
 from cloche.errors import InferenceNotFound
+from cloche.log.filters import ASKED, Asked, make_query, read_inference, read_moment
 from cloche.log.settle import settle
-from cloche.ports import Filter, LogReader
+from cloche.ports import LogReader
 from cloche.values import Record
 
-_DURATION = re.compile(r"(\d{1,9})\s*([smhdw])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _QUIET_S = 1.0
 
 
-class Moment(click.ParamType[int]):
-    """A time as microseconds UTC: RFC 3339 with a zone, or how long ago."""
+class Typed(click.ParamType[Any]):
+    """What the log room reads: a time, an id, a condition."""
 
-    name = "time"
+    def __init__(self, form: str, read: Callable[[str], Any]) -> None:
+        self.name = form.lower()
+        self._read = read
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read what was typed."""
-        if isinstance(value, int):
-            return value
-        if match := _DURATION.fullmatch(value):
-            return time.time_ns() // 1000 - int(match[1]) * _SECONDS[match[2]] * 1_000_000
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no time; use 2026-11-05T09:30:00Z, or how long ago, such as 2h or 3d.", param, ctx)
-        if moment.tzinfo is None:
-            self.fail(f"{value!r} has no time zone; write {moment.isoformat()}Z for UTC.", param, ctx)
-        since_epoch = moment - _EPOCH
-        return (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000 + since_epoch.microseconds
-
-
-class Inference(click.ParamType[bytes]):
-    """The id of an inference, or of one of its rows, as 16 bytes."""
-
-    name = "id"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> bytes:
-        """Read what was typed."""
-        if isinstance(value, bytes):
+        if not isinstance(value, str):
             return value
         try:
-            return uuid.UUID(value.partition(".")[0]).bytes
-        except ValueError:
-            self.fail(f"{value!r} is no id of an inference; it is in the answer to each call.", param, ctx)
+            return self._read(value)
+        except ValueError as error:
+            self.fail(f"{str(error).rstrip('.')}.", param, ctx)
 
 
-MOMENT = Moment()
-INFERENCE = Inference()
-
-_OPTIONS = (
-    click.option("--model", help="Of this model."),
-    click.option("--version", help="Answered by this version."),
-    click.option("--subject", help="About this subject."),
-    click.option("--since", "since_us", type=MOMENT, help="From this time on: RFC 3339, or how long ago: 2h, 3d."),
-    click.option("--until", "until_us", type=MOMENT, help="Before this time."),
-    click.option("--failed", is_flag=True, help="Where the model failed: those with a traceback."),
-    click.option("--outcome", help="With this outcome: ok, refused, or the code of an error."),
-    click.option("--shadowed", is_flag=True, help="Shadows, and the calls that they were asked beside."),
-)
+MOMENT = Typed("time", read_moment)
+INFERENCE = Typed("id", read_inference)
 
 
-def filter_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say which inferences are meant, together as the argument `wanted`."""
+def filter_options(command: Callable[..., None], but: Collection[str] = ()) -> Callable[..., None]:
+    """Give a command the options that say which inferences are meant, together as the argument `wanted`.
+
+    Args:
+        command: what is to have them.
+        but: names of those that it has not.
+    """
+    offered = [asked for asked in ASKED if asked.name not in but]
 
     @wraps(command)
-    def with_filter(*args: Any, **kwargs: Any) -> None:
-        wanted = Filter(**{name: kwargs.pop(name) for name in Filter.__struct_fields__})
-        command(*args, wanted=wanted, **kwargs)
+    def with_query(*args: Any, **kwargs: Any) -> None:
+        said = {asked.name: kwargs.pop(asked.name) for asked in offered}
+        command(*args, wanted=make_query({name: value for name, value in said.items() if value != ()}), **kwargs)
 
-    decorated: Callable[..., None] = with_filter
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
+    decorated: Callable[..., None] = with_query
+    for asked in reversed(offered):
+        decorated = option_of(asked)(decorated)
     return decorated
+
+
+def option_of(asked: Asked) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return the option that says one thing of what is asked for."""
+    name = f"--{asked.name.replace('_', '-')}"
+    if asked.is_flag:
+        return click.option(name, asked.name, is_flag=True, default=None, help=asked.help)
+    read = Typed(asked.form, asked.read)
+    return click.option(name, asked.name, type=read, multiple=asked.many, metavar=asked.form, help=asked.help)
 
 
 def outcome_of(record: dict[str, Any]) -> str:
@@ -107,7 +87,7 @@ async def settled(place: Place) -> LogReader:
     reader = place.log()
     waiting = asyncio.get_running_loop().call_later(_QUIET_S, show.note, "Bringing the log up to date …")
     try:
-        if not await settle(place.home.spool, lambda: open_sink(place.home), reader):
+        if not await settle(place.home.spool, lambda: open_shipper(place.home, log_alone=True), reader):
             show.note("The newest inferences are not in the log yet: GET /ready on the control address says why.")
     finally:
         waiting.cancel()
@@ -123,5 +103,5 @@ async def find_record(place: Place, inference: bytes) -> Record:
     reader = await settled(place)
     record = await reader.get(inference)
     if record is None:
-        raise InferenceNotFound(id=uuid.UUID(bytes=inference), where=place.home.log)
+        raise InferenceNotFound(id=uuid.UUID(bytes=inference), where=log_place(place.home))
     return record

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from cloche.authoring.provenance import author
+from cloche.authoring.reason import reason_of
 from cloche.cli import show
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
-from cloche.registry.release import Live, Reason, Release, Routing
+from cloche.pages.release import default_page
+from cloche.registry.release import Routing
 from cloche.registry.routing import Wanted, make_default
 from cloche.registry.traffic import Constant, Fallback
 
@@ -44,12 +44,12 @@ def default(place: Place, /, name: str, version: str, message: str, as_json: boo
     live = wait_for(registry.releases.live())
     wanted = _wanted(live.models.get(name), **options)
     command = shlex.join(["cloche", "models", "default", name, version])
-    reason = Reason(author(Path.cwd()), message, command)
+    reason = reason_of(command, message)
     release = wait_for(make_default(registry, name, version, reason, wanted, place.settings().limits))
     if as_json:
         show.document(release)
     else:
-        _say(name, release, live)
+        show.page(default_page(name, release, live))
 
 
 def _wanted(
@@ -86,21 +86,3 @@ def _json(text: str) -> object:
         return msgspec.json.decode(text)
     except msgspec.DecodeError as error:
         raise click.BadParameter(f"{text!r} is not JSON: {error}", param_hint="--fallback-constant") from None
-
-
-def _say(name: str, release: Release, before: Live) -> None:
-    routing = release.models[name]
-    if release.number <= before.number:
-        click.echo(f"{name} {routing.default} is the default already, since release {release.number}.")
-        return
-    click.echo(f"Release {release.number}: {name} {routing.default} is the default.")
-    if routing.fallback is not None:
-        chain = (member if isinstance(member, str) else _constant(member) for member in routing.fallback.chain)
-        click.echo(f"Where it does not answer: {', then '.join(chain)}.")
-    earlier = before.models.get(name)
-    if earlier is not None and earlier.default != routing.default:
-        click.echo(f"It was {earlier.default}; to go back: cloche models default {name} {earlier.default}")
-
-
-def _constant(member: Constant) -> str:
-    return f"always {msgspec.json.encode(member.constant).decode()}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from cloche.cli import show
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
+from cloche.environments.altered import altered
 from cloche.environments.recipe import differences
 from cloche.runtimes.confinement import confinement_of
 from cloche.runtimes.copies import Copy, copy_of
@@ -29,6 +31,8 @@ class Run(msgspec.Struct, frozen=True):
     """Whether that has an environment of its own, with other packages than are installed beside Cloche."""
     differing: list[str]
     """What it was made with otherwise than is installed here."""
+    altered: list[str]
+    """Packages of its environment that somebody has changed since it was built."""
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -51,6 +55,8 @@ def prepare(place: Place, name: str, version: str, as_json: bool) -> None:
 
     An environment is built only where the version was made with other packages than are installed here. Then a worker
     loads the model once, to show that it does. VERSION is exact, or a pattern such as '2.*'.
+
+    Ends with status 1 where somebody has changed a package of an environment since it was built.
     """
     began = time.monotonic()
     copy = wait_for(_prepared(place, name, version))
@@ -61,6 +67,12 @@ def prepare(place: Place, name: str, version: str, as_json: bool) -> None:
         show.document(ready)
     else:
         _say(ready)
+    for run in ready.runs:
+        if run.altered:
+            raise click.ClickException(
+                f"{', '.join(run.altered)} was changed in {_environment(run.python)} since it was built. "
+                "Stop what uses the environment, remove it, and prepare the version again."
+            )
 
 
 async def _prepared(place: Place, name: str, wanted: str) -> Copy:
@@ -80,10 +92,15 @@ def _cold_start_s(place: Place, copy: Copy) -> float:
 
 def _runs(copy: Copy) -> Iterator[Run]:
     manifest, own = copy.manifest, copy.python != sys.executable
+    changed = altered(_environment(copy.python)) if own else []
     differing = differences(manifest.environment)
-    yield Run(manifest.name, manifest.version, copy.python, own=own, differing=differing)
+    yield Run(manifest.name, manifest.version, copy.python, own=own, differing=differing, altered=changed)
     for step in copy.steps.values():
         yield from _runs(step)
+
+
+def _environment(python: str) -> Path:
+    return Path(python).parents[1]
 
 
 def _say(ready: Ready) -> None:

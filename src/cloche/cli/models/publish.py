@@ -70,6 +70,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--order", type=click.Choice(["desc", "asc"]), default="desc", show_default=True, help="Of a ranking.")
 @click.option("--max-items", type=click.IntRange(1), metavar="N", default=1000, show_default=True, help="Of a ranking.")
 @click.option("--score", metavar="POINTER", help="Where in an answer the number is that drift looks at.")
+@click.option("--redact", multiple=True, metavar="POINTER", help="What no record keeps, as /input/name. Repeat it.")
 @click.option(
     "--golden",
     type=click.Choice(["equal", "schema"]),

@@ -9,8 +9,9 @@ import click
 from cloche.cli import show
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
-from cloche.registry.goal import goal_file, load_goal
-from cloche.registry.pull import pull as pull_live
+from cloche.pages.release import pulled_page
+from cloche.registry.goal import goal_file
+from cloche.registry.pull import pull_into
 
 
 @click.command()
@@ -25,24 +26,8 @@ def pull(place: Place, models: tuple[str, ...], file: Path | None, as_json: bool
     this keeps what is live: the next `cloche apply` finds that the file agrees, and lifts the hold.
     """
     path = goal_file(place.home, file)
-    goal = load_goal(path) if path.exists() else None
-    pulled = wait_for(pull_live(place.registry(), goal, models))
-    for name, content in pulled.files.items():
-        schema = path.parent / name
-        schema.parent.mkdir(parents=True, exist_ok=True)
-        _write(schema, content)
-    if pulled.models:
-        _write(path, pulled.text.encode())
+    pulled = wait_for(pull_into(place.registry(), path, models))
     if as_json:
         show.document({"file": str(path), "models": pulled.models, "schemas": sorted(pulled.files)})
-    elif pulled.models:
-        click.echo(f"{path}: {', '.join(pulled.models)} as live now.")
     else:
-        click.echo(f"{path} says already what is live.")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Put a file in its place, whole."""
-    draft = path.with_name(f"{path.name}.new")
-    draft.write_bytes(content)
-    draft.replace(path)
+        show.page(pulled_page(pulled, path))

@@ -7,13 +7,8 @@ import click
 from cloche.cli import show
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
-from cloche.log.reading import timestamp
-from cloche.registry.changes import words
-from cloche.registry.undo import Past
+from cloche.pages.release import history_page
 from cloche.registry.undo import history as history_of
-
-_BY_ITSELF = frozenset({"progress"})
-"""Fields whose changes the others tell, too."""
 
 
 @click.command()
@@ -26,16 +21,5 @@ def history(place: Place, model: str, limit: int, as_json: bool) -> None:
     found = wait_for(history_of(place.registry(), model))[:limit]
     if as_json:
         show.document(found)
-        return
-    rows = [
-        (each.number, timestamp(each.created_us), each.default, each.author, _why(each), _what(each)) for each in found
-    ]
-    show.table(("release", "time", "default", "author", "why", "what"), rows)
-
-
-def _why(past: Past) -> str:
-    return past.message or past.command
-
-
-def _what(past: Past) -> str:
-    return "; ".join(words(each) for each in past.changes if each.field not in _BY_ITSELF)
+    else:
+        show.page(history_page(found))

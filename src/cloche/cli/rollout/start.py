@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
+from cloche.authoring.reason import reason_of
 from cloche.cli import show
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
-from cloche.cli.reason import reason_of
+from cloche.pages.release import UNSERVED, started_page
 from cloche.processes.boot import ServerFile
 from cloche.registry.by_hand import Beginning, start_rollout
-from cloche.registry.changes import percent
 from cloche.registry.keys import KeyFault, duration_ms, share
 
 
@@ -45,19 +45,19 @@ DURATION = _Typed("duration", duration_ms)
 @click.argument("model")
 @click.option("--to", "version", metavar="VERSION", required=True, help="What to bring in: exact, or such as '2.*'.")
 @click.option("--steps", type=SHARES, metavar="1%,5%,…", help="Shares of the calls, ending in 100%.")
-@click.option("--hold", "hold_ms", type=DURATION, metavar="TIME", help="How long a step lasts at least: 90s, 10m, 2h.")
+@click.option("--hold", type=DURATION, metavar="TIME", help="How long a step lasts at least: 90s, 10m, 2h.")
 @click.option("--min-requests", type=click.IntRange(1), metavar="N", help="Calls that the new version has in a step.")
-@click.option("--max-wait", "max_wait_ms", type=DURATION, metavar="TIME", help="How long a step waits for certainty.")
-@click.option("--no-harm-found", is_flag=True, help="Go on where no harm was found, though it is not excluded.")
+@click.option("--max-wait", type=DURATION, metavar="TIME", help="How long a step waits for certainty.")
+@click.option(
+    "--no-harm-found", is_flag=True, default=None, help="Go on where no harm was found, if it is not excluded."
+)
 @click.option("--error-margin", type=SHARE, metavar="SHARE", help="How much more often it may fail: 2%.")
 @click.option("--latency-margin", type=SHARE, metavar="SHARE", help="How much slower its p95 may be: 20%.")
 @click.option("--accept-incompatible", is_flag=True, help="Even where it does not take all that the default takes.")
 @click.option("-m", "--message", default="", help="Why, for those who read the releases.")
 @show.json_option
 @click.pass_obj
-def start(
-    place: Place, /, model: str, version: str, accept_incompatible: bool, message: str, as_json: bool, **said: Any
-) -> None:
+def start(place: Place, /, model: str, version: str, message: str, as_json: bool, **said: Any) -> None:
     """Bring VERSION of MODEL in, step by step.
 
     A growing share of the calls gets it, the same subjects at every step and more. Each step is compared with the
@@ -65,18 +65,14 @@ def start(
     is as the model's rollout in models.toml has it, else 1%,5%,25%,50%,100%, 10m and 300 calls.
     """
     command = shlex.join(["cloche", "rollout", "start", model, "--to", version])
-    changes = {field: value for field, value in said.items() if value is not None and value is not False}
-    asked = Beginning(version, changes, accept_incompatible)
+    asked = Beginning(version, **said)
     release = wait_for(
         start_rollout(place.registry(), model, asked, reason_of(command, message), place.settings().limits)
     )
     if as_json:
         show.document(release)
         return
-    progress = release.models[model].progress
-    assert progress is not None
-    steps = ", ".join(map(percent, progress.plan.steps))
-    click.echo(f"Release {release.number}: a rollout of {model} from {progress.stable} to {progress.to}: {steps}.")
+    show.page(started_page(model, release))
     click.echo(f"See how it is doing: cloche rollout status {model} --watch")
     if ServerFile.read(place.home) is None:
-        show.note("No server of this home is running; the rollout goes on when one does: cloche serve")
+        show.note(UNSERVED)

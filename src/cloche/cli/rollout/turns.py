@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import click
 
+from cloche.authoring.reason import reason_of
 from cloche.cli import show
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
-from cloche.cli.reason import reason_of
-from cloche.registry.apply import settling
+from cloche.pages.release import turned_page
 from cloche.registry.by_hand import Verb, turn_rollout
 
 _OPTIONS = (
@@ -63,13 +63,5 @@ def _turn(place: Place, model: str, verb: Verb, message: str, as_json: bool) -> 
     turned = wait_for(turn_rollout(place.registry(), model, verb, reason))
     if as_json:
         show.document(turned)
-        return
-    state = turned.rollout.state.replace("_", " ")
-    if turned.release is None:
-        click.echo(f"The rollout of {model} to {turned.rollout.to} is {state} already.")
-        return
-    click.echo(f"Release {turned.release}: the rollout of {model} to {turned.rollout.to} is {state}.")
-    if turned.held:
-        click.echo("It is held: a file that wants what was taken back is not applied. To settle that:")
-        for typed, meaning in settling(model):
-            click.echo(f"  {meaning}: {typed}")
+    else:
+        show.page(turned_page(model, turned))

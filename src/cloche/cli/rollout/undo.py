@@ -6,12 +6,11 @@ import shlex
 
 import click
 
+from cloche.authoring.reason import reason_of
 from cloche.cli import show
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
-from cloche.cli.reason import reason_of
-from cloche.registry.apply import settling
-from cloche.registry.changes import changes, words
+from cloche.pages.release import undone_page
 from cloche.registry.undo import undo as undo_model
 
 
@@ -33,15 +32,5 @@ def undo(place: Place, model: str, to: int | None, message: str, as_json: bool) 
     release = wait_for(undo_model(registry, model, reason_of(command, message), to))
     if as_json:
         show.document(release)
-        return
-    routing = release.models[model]
-    if routing == before:
-        click.echo(f"{model} is so already, since release {release.number}.")
-        return
-    click.echo(f"Release {release.number}: {model} is as it was; {routing.default} is the default.")
-    for each in changes(before, routing):
-        if each.field not in ("progress", "held"):
-            click.echo(show.printable(f"  {words(each)}"))
-    click.echo("It is held: a file that wants what was undone is not applied. To settle that:")
-    for typed, meaning in settling(model):
-        click.echo(f"  {meaning}: {typed}")
+    else:
+        show.page(undone_page(model, release, before))

@@ -1,8 +1,9 @@
 """What a worker keeps itself from doing to the machine around it, before it opens the model.
 
 On Linux, and without privileges: Landlock keeps writes to folders that are named, signals and the memory of other
-processes out of reach; a filter of system calls keeps sockets of the network from being made. Neither can be taken
-back, and what the model starts inherits both. What this kernel lacks is left out; `cloche doctor` tells by trying.
+processes out of reach; a filter of system calls keeps sockets of the network from being made, and others from being
+given a limit, which ends them as a signal does. Neither can be taken back, and what the model starts inherits both.
+What this kernel lacks is left out; `cloche doctor` tells by trying.
 """
 
 from __future__ import annotations
@@ -43,15 +44,16 @@ _SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "nvidia*", "dri", "kfd")
 """Below `/dev`, what a model may write to: where nothing is kept, memory that is shared, terminals, GPUs."""
 
-_SYSTEM_CALLS = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
-"""Processor -> its number in a filter, and the number of the system call `socket`."""
+_SYSTEM_CALLS = {"x86_64": (0xC000003E, 41, 302), "aarch64": (0xC00000B7, 198, 261)}
+"""Processor -> its number in a filter, and the numbers of the system calls `socket` and `prlimit64`."""
 _FIRST_X32 = 0x40000000
 _IO_URING_SETUP = 425
 _LOAD, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _AT_CALL, _AT_PROCESSOR, _AT_FIRST_ARGUMENT = 0, 4, 16
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
-_LOCAL_FAMILIES = (1, 16)
-"""AF_UNIX, and AF_NETLINK, which the C library asks for the addresses of this host."""
+_NOT_PERMITTED, _DENIED, _ABSENT = _REFUSE | 1, _REFUSE | 13, _REFUSE | 38
+_AF_UNIX, _AF_NETLINK = 1, 16
+"""Local families: the C library asks the second for the addresses of this host."""
 
 
 def confine(told: Mapping[str, Any]) -> None:
@@ -71,8 +73,7 @@ def confine(told: Mapping[str, Any]) -> None:
     libc.prctl(_PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))
     _drop_capabilities(libc)
     _restrict(libc, writable, network)
-    if not network:
-        _filter_sockets(libc)
+    _filter_calls(libc, network)
 
 
 def hint(error: BaseException) -> str:
@@ -171,32 +172,40 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
 
 
-def _filter_sockets(libc: ctypes.CDLL) -> None:
-    """Have the kernel refuse `socket` for all but local families, and what could make one without that call."""
+def _filter_calls(libc: ctypes.CDLL, network: bool) -> None:
+    """Have the kernel refuse limits for other processes; and, without a network, sockets of all but local families."""
     known = _SYSTEM_CALLS.get(platform.machine())
     if known is None or ctypes.sizeof(ctypes.c_void_p) != 8:
         return
-    steps = _socket_filter(*known)
+    steps = _filter(*known, network)
     program = _Program(len(steps) // 8, steps)
     libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(program))
 
 
-def _socket_filter(processor: int, socket_call: int) -> bytes:
-    """Return a program for the kernel: steps of code, jump if so, jump if not, and a number."""
-    absent, refused = _REFUSE | 38, _REFUSE | 13
-    unix, netlink = _LOCAL_FAMILIES
+def _filter(processor: int, socket_call: int, limit_call: int, network: bool) -> bytes:
+    """Return a program for the kernel: steps of code, how many to skip if so and if not, and a number."""
+    sockets = (
+        (_IF_EQUAL, 0, 1, _IO_URING_SETUP),  # a ring makes sockets without that call
+        (_RETURN, 0, 0, _ABSENT),
+        (_IF_EQUAL, 0, 5, socket_call),
+        (_LOAD, 0, 0, _AT_FIRST_ARGUMENT),
+        (_IF_EQUAL, 2, 0, _AF_UNIX),
+        (_IF_EQUAL, 1, 0, _AF_NETLINK),
+        (_RETURN, 0, 0, _DENIED),
+        (_RETURN, 0, 0, _ALLOW),
+    )
     steps = (
         (_LOAD, 0, 0, _AT_PROCESSOR),
-        (_IF_EQUAL, 0, 9, processor),
+        (_IF_EQUAL, 1, 0, processor),
+        (_RETURN, 0, 0, _DENIED),
         (_LOAD, 0, 0, _AT_CALL),
-        (_IF_AT_LEAST, 7, 0, _FIRST_X32),
-        (_IF_EQUAL, 6, 0, _IO_URING_SETUP),
-        (_IF_EQUAL, 0, 3, socket_call),
+        (_IF_AT_LEAST, 0, 1, _FIRST_X32),
+        (_RETURN, 0, 0, _ABSENT),
+        *(() if network else sockets),
+        (_IF_EQUAL, 0, 3, limit_call),
         (_LOAD, 0, 0, _AT_FIRST_ARGUMENT),
-        (_IF_EQUAL, 1, 0, unix),
-        (_IF_EQUAL, 0, 1, netlink),
+        (_IF_EQUAL, 1, 0, 0),  # its own
+        (_RETURN, 0, 0, _NOT_PERMITTED),
         (_RETURN, 0, 0, _ALLOW),
-        (_RETURN, 0, 0, refused),
-        (_RETURN, 0, 0, absent),
     )
     return b"".join(struct.pack("=HBBI", *step) for step in steps)

@@ -217,6 +217,11 @@ def _number_to_json(value: Any) -> Any:
     return int(value) if _python_type(value) is int else float(value)
 
 
+def _text_to_json(value: str) -> str:
+    value.isascii() or value.encode()  # raises where it is not valid Unicode
+    return str(value)
+
+
 def _any_to_json(value: Any) -> Any:
     """Return a copy of a value that JSON has."""
     kind = _python_type(value)
@@ -225,7 +230,7 @@ def _any_to_json(value: Any) -> Any:
     if kind in (int, float):
         return _number_to_json(value)
     if kind is str:
-        return str(value)
+        return _text_to_json(value)
     if kind is list:
         return [_any_to_json(item) for item in value]
     if kind is dict and all(isinstance(name, str) for name in value):
@@ -237,7 +242,7 @@ _TO_JSON: dict[str, Callable[[Any], Any]] = {
     "number": _number_to_json,
     "integer": int,
     "boolean": bool,
-    "string": str,
+    "string": _text_to_json,
     "datetime": format_instant,
     "date": date.isoformat,
     "decimal": str,

@@ -7,6 +7,7 @@ contract, never from the values that happen to be together.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -142,6 +143,6 @@ def _columns(data: Any) -> dict[str, Any]:
     for name in names:
         if not isinstance(name, str):
             raise FrameError(f"column names must be strings, and {name!r} is not: df.columns = df.columns.map(str)")
-    if len(set(names)) < len(names):
-        raise FrameError("two columns have the same name")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise FrameError(f"two columns have the same name, {twice[0]!r}")
     return {str(name): data[name] for name in names}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import mmap
 import pickle
 import sys
@@ -13,18 +16,33 @@ from typing import Any
 _COMPRESSED = (b"\x78", b"\x1f\x8b", b"BZ", b"\xfd7zXZ", b"\x5d\x00", b"\x04\x22\x4d\x18")
 """How files of zlib, gzip, bzip2, xz, lzma and lz4 begin."""
 
+_OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7zXZ": lzma.open}
+"""What opens those that `dill.dump` may have been given."""
+
+_NAME_OF_DILL = "__builtin__"
+"""The module that only dill knows how to find."""
+
 _WRITERS = ("dill", "cloudpickle", "joblib")
 """Packages that read what they have written."""
+
+
+class Damaged(ValueError):
+    """A file is no pickle, or not all of one."""
 
 
 def unpickle(path: Path) -> Any:
     """Return the object of a file that pickle, cloudpickle, dill or joblib wrote, compressed or not.
 
     Raises:
+        Damaged: it is no pickle, or not all of one.
         ModuleNotFoundError: the package that wrote it is not installed here; with how to install it.
     """
+    if not path.stat().st_size:
+        raise Damaged(f"{path.name} is empty")
     try:
         return _reader(path)(path)
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise Damaged(f"{path.name} is no pickle, or not all of one: {error}") from None
     except ModuleNotFoundError as error:
         if error.name in _WRITERS:
             message = f"{error.name} has written this file and is not installed here. Run: pip install {error.name}"
@@ -46,7 +64,12 @@ def _reader(path: Path) -> Callable[[Path], Any]:
 def _read_joblib(path: Path) -> Any:
     import joblib
 
-    return joblib.load(path)
+    try:
+        return joblib.load(path)
+    except ModuleNotFoundError as error:
+        if error.name != _NAME_OF_DILL:
+            raise
+    return _read_dill(path)
 
 
 def _read_dill(path: Path) -> Any:
@@ -54,6 +77,9 @@ def _read_dill(path: Path) -> Any:
     import dill
 
     with path.open("rb") as file:
+        head = file.read(6)
+    opened = next((opener for start, opener in _OPENERS.items() if head.startswith(start)), open)
+    with opened(path, "rb") as file:
         return dill.load(file)  # noqa: S301  in a worker, of a file whose digest was checked
 
 

@@ -68,6 +68,8 @@ def _table_items(raw: Any, scalars: bool) -> list[Any]:
 def _elements(array: Any) -> list[Any]:
     """Return the elements of an array or Series, as Python objects where nothing is lost by that."""
     kind = getattr(array.dtype, "kind", "O")
+    if hasattr(array, "filled"):  # what a masked array masks is missing
+        array = array.astype(object).filled(math.nan)
     return list(array) if kind in "Mm" else list(array.tolist())
 
 

@@ -19,6 +19,9 @@ _CHUNK = 65_536
 _KEPT = 2_000
 """Bytes of what it wrote last that are told where it fails."""
 
+_SHOWN = 100
+"""Bytes of output that nobody asked for."""
+
 _LEAVE_WITHIN_S = 0.5
 _LAST_WORDS_WITHIN_S = 1.0
 
@@ -154,14 +157,14 @@ class _Running:
                     answers += found
                     deadline = time.monotonic() + patience_s
         if len(answers) > len(lines) or self._unread:
-            raise ProgramFailed("writes more to its standard output than a line for a line")
+            raise _unasked(b"\n".join([*answers[len(lines) :], self._unread]))
         return answers
 
     def check_silent(self, within_s: float) -> None:
         """Check that it writes nothing that nobody asked for: all later answers would be of other rows."""
         written = select.select([self._output], [], [], within_s)[0]
-        if written and os.read(self._output.fileno(), _CHUNK):  # nothing is its end, which the next call will see
-            raise ProgramFailed("writes more to its standard output than a line for a line")
+        if written and (more := os.read(self._output.fileno(), _CHUNK)):  # nothing is its end: the next call sees it
+            raise _unasked(more)
 
     def _write(self, unsent: memoryview) -> memoryview:
         try:
@@ -209,6 +212,11 @@ class _Running:
             self._process.stderr.close()
         said = self._last_words.decode("utf-8", "replace").strip()
         return f"It wrote last:\n{said}" if said else "It wrote nothing to its standard error."
+
+
+def _unasked(output: bytes) -> ProgramFailed:
+    shown = output[:_SHOWN].decode("utf-8", "replace").strip()
+    return ProgramFailed(f"writes more to its standard output than a line for a line: {shown!r}")
 
 
 def _late(answered: int, asked: int, patience_s: float) -> str:

@@ -14,7 +14,8 @@ def author_traceback(error: BaseException) -> str:
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename.startswith(_HOME):
         frame = frame.tb_next
-    if frame is None and type(error).__module__.startswith("cloche."):  # what Cloche says by name needs no frames
+    said_by_name = isinstance(error, ImportError) or type(error).__module__.startswith("cloche.")
+    if frame is None and said_by_name:  # by Cloche itself, or of a class whose module a pickle names
         lines = traceback.format_exception_only(error)
     else:
         lines = traceback.format_exception(type(error), error, frame or error.__traceback__)

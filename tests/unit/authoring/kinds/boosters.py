@@ -58,16 +58,22 @@ def inline_answers(prepared, folder, rows, together=True):
         return msgspec.json.decode(answered.outputs)
 
     async def ask_all():
-        return [item for part in ([rows] if together else [[row] for row in rows]) for item in await ask(part)]
+        return [item for part in parts(rows, together) for item in await ask(part)]
 
     return asyncio.run(ask_all())
 
 
-def worker_answers(prepared, folder, rows):
+def worker_answers(prepared, folder, rows, together=True):
+    """Return what a fresh worker answers to rows, all together or each alone."""
     with WorkerProcess.start(laid_out(prepared, folder), log=folder / "worker.log") as worker:
         worker.wait_loaded(60)
         context = CallContext(NO_INFERENCE, 0)
-        return msgspec.json.decode(worker.predict(msgspec.json.encode(rows), len(rows), True, context, 60).outputs)
+        found = (worker.predict(msgspec.json.encode(part), len(part), True, context) for part in parts(rows, together))
+        return [item for each in found for item in msgspec.json.decode(each.outputs)]
+
+
+def parts(rows, together):
+    return [rows] if together else [[row] for row in rows]
 
 
 def laid_out(prepared, folder):

@@ -65,7 +65,7 @@ def registry_folder(registry, published):
 
 def test_the_program_among_the_files_is_executable_whatever_it_was(tmp_path):
     program = f"#!{sys.executable} -I\n{DOUBLE}"
-    prepared = prepare(draft(Command(["score"]), ROWS, files={"score": program}))
+    prepared = prepare(draft(Command(["./score"]), ROWS, files={"score": program}))
     assert [file.executable for file in prepared.manifest.files] == [True]
 
 

@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 from combining import Dear, by_carrier, by_name, cheap, dear, lucky, strict
 from drafts import draft
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from lightgbm import LGBMClassifier
+from sklearn.linear_model import LinearRegression
+from xgboost import XGBRegressor
 
 from cloche.authoring.bridge import wait_for
 from cloche.authoring.kinds.ensemble import merged
@@ -32,10 +34,10 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
-    """Two versions: a regression of two columns, and a rule of another."""
+    """Two versions: boosted trees of two columns, and a rule of another."""
     folder = tmp_path_factory.mktemp("ensembles")
     registry = Registry(open_objects((folder / "registry").as_uri()), folder / "cache")
-    gbm = LinearRegression().fit(FLIGHTS, [1.0, 2.0, 3.0, 5.0])
+    gbm = XGBRegressor(n_jobs=1).fit(FLIGHTS, [1.7, 2.0, 3.0, 5.0])
     publish(draft(gbm, FLIGHTS, name="gbm", version="1.4.0"), registry)
     publish(draft(by_carrier, [{"carrier": "UA"}, {"carrier": "AA"}], name="rule"), registry)
     return registry
@@ -100,7 +102,8 @@ def test_without_code_it_is_the_mean(registry):
 
 
 def test_the_mean_of_labels_is_that_of_their_probabilities(registry):
-    models = [LogisticRegression(C=c).fit(FLIGHTS, [3, 3, 7, 7]) for c in (0.001, 1.0)]
+    options = {"min_child_samples": 1, "min_data_in_bin": 1, "n_jobs": 1, "verbose": -1}
+    models = [LGBMClassifier(n_estimators=trees, **options).fit(FLIGHTS, [3, 3, 7, 7]) for trees in (1, 5)]
     for number, model in enumerate(models):
         publish(draft(model, FLIGHTS, name=f"late{number}"), registry)
     steps = {"one": "late0@1.0.0", "other": "late1@1.0.0"}
@@ -150,6 +153,7 @@ def test_an_example_that_a_step_does_not_take_is_named(registry):
         (dear, {"gbm": "gbm@2.0.0"}, VersionNotFound, "gbm has no version 2.0.0"),
         (dear, {"gbm": "gbm"}, NotPublishable, "write a model and its version"),
         (dear, {"row": "gbm@1.4.0"}, NotPublishable, "give the step another name"),
+        (dear, {"": "gbm@1.4.0"}, NotPublishable, "its answer has that name in the rows; give it one"),
         (dear, {"gbm": 1}, NotPublishable, "it is a dict: name -> a version"),
         ("median", GBM, NotPublishable, "with a function, or by 'mean', 'gbm'"),
         (LinearRegression(), GBM, NotPublishable, r"a function of a row, or a cloche\.Model"),
@@ -158,6 +162,11 @@ def test_an_example_that_a_step_does_not_take_is_named(registry):
 def test_what_can_not_be_is_refused(registry, model, steps, error, told):
     with pytest.raises(error, match=told):
         publish(ensemble("refused", model, steps), registry)
+
+
+def test_what_combines_takes_no_table(registry):
+    with pytest.raises(NotPublishable, match="takes='frame': what combines answers gets rows"):
+        publish(ensemble("tabled", dear, takes="frame"), registry)
 
 
 def test_rankings_are_no_steps(registry):

@@ -65,10 +65,16 @@ def saved(tmp_path_factory):
         yield folder, run, json.loads(answers)
 
 
-def test_a_folder_is_published_by_its_signature_whatever_the_examples_look_like(saved):
-    folder, _, answers = saved
-    prepared = prepare(draft(folder / "signed", EXAMPLES))
-    manifest = prepared.manifest
+@pytest.fixture(scope="module")
+def signed(saved):
+    """The folder whose model has a signature, prepared."""
+    folder, *_ = saved
+    return prepare(draft(folder / "signed", EXAMPLES))
+
+
+def test_a_folder_is_published_by_its_signature_whatever_the_examples_look_like(saved, signed):
+    *_, answers = saved
+    manifest = signed.manifest
     assert (manifest.flavor, manifest.takes, manifest.answers) == ("mlflow", "frame", "number")
     assert manifest.entry == "files/model/MLmodel"
     assert [(column.name, column.dtype) for column in manifest.frame.columns] == [
@@ -77,21 +83,18 @@ def test_a_folder_is_published_by_its_signature_whatever_the_examples_look_like(
     ]
     assert set(manifest.input_schema["required"]) == {"distance", "hour"}
     assert "number" in manifest.input_schema["properties"]["distance"]["type"]
-    assert [case["output"] for case in golden(prepared)] == pytest.approx(answers)
+    assert [case["output"] for case in golden(signed)] == pytest.approx(answers)
     assert "mlflow-skinny" in manifest.environment.distributions or "mlflow" in manifest.environment.distributions
 
 
-def test_somebodys_rows_stay_behind(saved):
+def test_somebodys_rows_stay_behind(saved, signed):
     folder, *_ = saved
     assert (folder / "signed" / "input_example.json").exists()
-    prepared = prepare(draft(folder / "signed", EXAMPLES))
-    assert not [path for path in prepared.contents if "example" in path and path.startswith("files/")]
+    assert not [path for path in signed.contents if "example" in path and path.startswith("files/")]
 
 
-def test_what_it_was_saved_with_is_compared_with_what_answers(saved):
-    folder, *_ = saved
-    notices = prepare(draft(folder / "signed", EXAMPLES)).notices
-    assert any("scikit-learn 0.1.2 (here 1." in notice for notice in notices)
+def test_what_it_was_saved_with_is_compared_with_what_answers(signed):
+    assert any("scikit-learn 0.1.2 (here 1." in notice for notice in signed.notices)
 
 
 def test_without_a_signature_the_examples_say_what_it_takes(saved):
@@ -113,6 +116,12 @@ def test_an_address_is_resolved_when_it_is_published(saved, address):
 def test_an_address_that_leads_nowhere_says_so(saved):
     with pytest.raises(NotPublishable, match=r"MLflow does not find it .*is MLFLOW_TRACKING_URI set to where it is"):
         prepare(draft("models:/nobody/1", EXAMPLES))
+
+
+def test_a_description_that_is_none_says_so(tmp_path):
+    (tmp_path / "MLmodel").write_text("flavors: [")
+    with pytest.raises(NotPublishable, match=r"MLflow can't read its file MLmodel \(ParserError"):
+        prepare(draft(tmp_path, EXAMPLES))
 
 
 def test_what_is_missing_ends_in_the_command_that_brings_it(tmp_path):

@@ -1,5 +1,7 @@
 """Models of XGBoost: native where the format says all of the model, and equal to the author's own object everywhere."""
 
+import pickle
+
 import cloudpickle
 import numpy as np
 import pandas as pd
@@ -8,7 +10,7 @@ from boosters import DELAY, KIND, LATE, MIXED, NUMBERS, inline_answers, json_row
 from drafts import draft, golden
 
 from cloche.authoring.publish import prepare
-from cloche.errors import InvalidExamples, NotPublishable
+from cloche.errors import DoesNotLoad, InvalidExamples, NotPublishable
 from cloche.registry.bundle import Each
 
 xgboost = pytest.importorskip("xgboost", reason="needs cloche[xgboost]")
@@ -71,10 +73,10 @@ def test_categories_are_those_of_training_and_run_in_a_worker(tmp_path):
     assert prepared.manifest.flavor == "xgboost"
     assert not prepared.manifest.is_inline
     rows = json_rows(prepared)
-    alone = [worker_answers(prepared, tmp_path, [row])[0] for row in rows[:3]]
+    *alone, strange = worker_answers(prepared, tmp_path, [*rows[:3], rows[0] | {"carrier": "ZZ"}], together=False)
     assert alone == labels(model, MIXED.head(3))
     unseen = MIXED.head(1).assign(carrier=pd.Categorical([None], categories=["UA", "AA", "B6"]))
-    assert worker_answers(prepared, tmp_path, [rows[0] | {"carrier": "ZZ"}]) == labels(model, unseen)
+    assert [strange] == labels(model, unseen)
 
 
 def test_an_estimator_that_stopped_early_answers_with_its_best_trees(tmp_path):
@@ -195,6 +197,24 @@ def test_a_ranker_orders_the_items_of_a_call(tmp_path):
     assert [item["id"] for item in case["output"]] == [f"i{place}" for place in np.argsort(-scores, kind="stable")]
     (found,) = inline_answers(prepared, tmp_path, [{"items": items}])
     assert found == case["output"]
+
+
+def test_several_labels_of_a_row_are_no_label(tmp_path):
+    labels = np.column_stack([DELAY > 3, DELAY > 9]).astype(int)
+    model = fitted("XGBClassifier", labels)
+    prepared = prepare(draft(model, NUMBERS.head(3), training=NUMBERS))
+    assert [case["output"] for case in golden(prepared)] == model.predict(NUMBERS.head(3)).tolist()
+    path = tmp_path / "labels.pkl"
+    path.write_bytes(pickle.dumps(model))
+    with pytest.raises(DoesNotLoad, match="does not answer one of 2 classes for a row"):
+        prepare(draft(path, NUMBERS.head(3)))
+
+
+def test_a_file_that_is_not_what_it_begins_like_says_so(tmp_path):
+    path = tmp_path / "model.ubj"
+    path.write_bytes(b"{Lnothing")
+    with pytest.raises(NotPublishable, match="it begins like a model file of xgboost, which can't read it"):
+        prepare(draft(path, NUMBERS.head(3)))
 
 
 def test_an_estimator_that_was_never_fitted_says_so():

@@ -27,7 +27,7 @@ from cloche.runtimes.process import WorkerProcess
 from cloche.runtimes.worker.flavors import ask_of, load_predict
 from cloche.runtimes.worker.flavors.asking import takes_call_info
 from cloche.runtimes.worker.frames import describe_frame, rows_to_json
-from cloche.runtimes.worker.loading import unpickle
+from cloche.runtimes.worker.loading import Damaged, unpickle
 from cloche.runtimes.worker.manifest import Manifest, columns_of
 from cloche.values import CallContext
 
@@ -176,7 +176,7 @@ def test_a_ranking_rounds_what_it_was_promised_in_single_precision(run: Any) -> 
     assert ask(rows, [call]) == ask(frames, [call]) == [[{"id": "a", "score": float(np.float32(0.1))}]]
 
 
-@pytest.mark.parametrize("write", ["pickle", "joblib", "compressed", "gzip", "cloudpickle"])
+@pytest.mark.parametrize("write", ["pickle", "joblib", "compressed", "gzip", "cloudpickle", "dill"])
 def test_any_writer_of_pickles(write: str, tmp_path: Path) -> None:
     path, value = tmp_path / "any", {"w": np.arange(1000.0), "n": "text"}
     if write == "joblib":
@@ -185,11 +185,20 @@ def test_any_writer_of_pickles(write: str, tmp_path: Path) -> None:
         joblib.dump(value, path, compress=3)
     elif write == "gzip":
         path.write_bytes(gzip.compress(pickle.dumps(value)))
+    elif write == "dill":  # names that dill alone can find, as a script's own
+        path.write_bytes(gzip.compress(b"\x80\x04c__builtin__\n__main__\n0" + pickle.dumps(value)[2:]))
     else:
         path.write_bytes((pickle if write == "pickle" else cloudpickle).dumps(value))
     found = unpickle(path)
     assert (found["w"] == value["w"]).all()
     assert found["n"] == "text"
+
+
+@pytest.mark.parametrize(("content", "told"), [(b"", "is empty"), (pickle.dumps("cut")[:-2], "is no pickle, or not")])
+def test_a_damaged_pickle_says_so(content: bytes, told: str, tmp_path: Path) -> None:
+    (tmp_path / "any").write_bytes(content)
+    with pytest.raises(Damaged, match=f"any {told}"):
+        unpickle(tmp_path / "any")
 
 
 def test_a_bundle_hands_out_its_files(run: Any, tmp_path: Path) -> None:

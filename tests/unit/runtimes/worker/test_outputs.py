@@ -88,6 +88,7 @@ def test_what_models_return(value: Any, expected: Any) -> None:
         ({"a/b": [1, np.nan]}, "NaN at /a~1b/1"),
         (np.array([1.0, np.nan]), "NaN at /1"),
         (pd.Series([None, 1.0]), "NaN at /0"),
+        (np.ma.masked_array([1, 2], mask=[False, True]), "NaN at /1"),
         (pd.NA, "a missing value (NA)"),
         ([pd.NaT], "a missing value (NaT) at /0"),
         (np.datetime64("NaT"), "a missing value (NaT)"),

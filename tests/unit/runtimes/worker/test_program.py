@@ -93,7 +93,7 @@ def test_who_answers_too_few_fails(start: Start) -> None:
 
 @pytest.mark.parametrize("more", ["say(2)", "time.sleep(0.05); say(2)", "sys.stdout.write('2'); sys.stdout.flush()"])
 def test_who_answers_too_many_fails_though_later_than_its_answer(start: Start, more: str) -> None:
-    with pytest.raises(ProgramFailed, match="more to its standard output than a line for a line"):
+    with pytest.raises(ProgramFailed, match="more to its standard output than a line for a line: '2'"):
         start(f"read(); say(1); {more}; time.sleep(60)").ask([b"1"])
 
 

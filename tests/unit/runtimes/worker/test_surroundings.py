@@ -48,6 +48,28 @@ def test_what_is_imported_is_named_with_what_it_needs(site: Path) -> None:
     assert not found["distributions"].keys() & found["dependencies"].keys()
 
 
+@pytest.mark.parametrize(
+    ("top_level", "record"),
+    [("toy_one\n", ""), ("", "toy_one.py,,\n"), (None, "toy_one.py,,\n"), (None, "toy_one/__init__.py,sha256=x,0\n")],
+)
+def test_a_module_is_found_in_whatever_lists_it(site: Path, top_level: str | None, record: str) -> None:
+    install(site, "toy_one", "1.0")
+    for name, text in {"top_level.txt": top_level, "RECORD": record}.items():
+        if text is not None:
+            (site / "toy_one-1.0.dist-info" / name).write_text(text)
+    assert described("toy_one")["distributions"]["toy_one"] == "1.0"
+
+
+def test_a_module_is_found_where_an_egg_lists_it(site: Path) -> None:
+    install(site, "toy_one", "1.0")
+    info = site / "toy_one-1.0.dist-info"
+    egg = info.rename(site / "toy_one.egg-info")
+    (egg / "METADATA").rename(egg / "PKG-INFO")
+    (egg / "RECORD").unlink()
+    (egg / "SOURCES.txt").write_text("toy_one.py\n")
+    assert described("toy_one")["distributions"]["toy_one"] == "1.0"
+
+
 def test_where_it_came_from_is_named_where_that_was_no_index(site: Path) -> None:
     install(site, "toy_one", "1.0", ["toy_two", "toy_three"])
     install(site, "toy_two", "1.0", url="file:///home/ann/two", dir_info={"editable": True})

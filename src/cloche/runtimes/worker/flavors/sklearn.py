@@ -51,6 +51,9 @@ def _classify(model: Any) -> Ask:
             chosen = [labels[row.index(top)] for row, top in zip(shares, best, strict=True)]
         else:
             chosen = listed(model.predict(given))
+        if any(isinstance(label, list) for label in chosen) or any(len(row) != len(keys) for row in shares):
+            reason = f"it does not answer one of {len(keys)} classes for a row, and a probability for each"
+            raise ValueError(f"{reason}; publish it with method='predict', whose answers are then served")
         return [
             {"label": label, "probabilities": dict(zip(keys, row, strict=True))}
             for label, row in zip(chosen, shares, strict=True)

@@ -1,0 +1,121 @@
+"""`cloche backup`: copy a home to another place while it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from cloche import __version__
+from cloche.assembly import log_place, open_store
+from cloche.backup.making import Made, Maker
+from cloche.backup.place import BackupPlace
+from cloche.cli import show
+from cloche.cli.loop import wait_for
+from cloche.cli.place import Place
+from cloche.drivers import open_objects
+from cloche.drivers.sqlite.snapshot import snapshot
+from cloche.erasure.backups import Backups
+from cloche.errors import ClocheError, InvalidSetting
+from cloche.home import Home
+from cloche.ports import ObjectStore
+from cloche.secrets import without_secrets
+from cloche.settings import Settings
+
+_DATABASES = ("postgres://", "postgresql://")
+
+
+@click.command()
+@click.option(
+    "--to",
+    "url",
+    required=True,
+    metavar="FOLDER|URL",
+    help="Where to: a folder, s3://bucket/prefix, gs://bucket/prefix, or az://container/prefix.",
+)
+@show.json_option
+@click.pass_obj
+def backup(place: Place, url: str, as_json: bool) -> None:
+    """Copy the home to another place: log, spools, registry, kept answers, orders about people, and cloche.toml.
+
+    The server may run: the backup holds every call that was acknowledged before it began. It exists once it is
+    complete, and not before. Many backups of a home share one place, which keeps what they have in common once. What
+    lies elsewhere (a registry in a bucket, a log in PostgreSQL) is not in it, and is named, with what copies that.
+    """
+    target = BackupPlace(open_place(url, "--to"))
+    if not place.home.path.is_dir():
+        raise click.ClickException(f"There is no home at {place.home.path}, so there is nothing to back up.")
+    if Path(target.where).is_relative_to(place.home.path):
+        raise click.BadParameter("that is inside the home, and would be lost with it.", param_hint="--to")
+    settings = place.settings(secrets=False)
+    store = open_store(place.home, settings)
+    Backups(place.home.backups, store, open_objects).note(_address(url))
+    show.note(f"Backing up {place.home.path} to {target.where} …")
+    progress = show.Progress("… {} MB read: {}")
+    maker = Maker(place.home, target, snapshot, progress)
+    try:
+        made = wait_for(
+            maker.make(__version__, None if settings.registry else store, tuple(_elsewhere(place.home, settings)))
+        )
+    finally:
+        progress.end()
+    if as_json:
+        summary = msgspec.to_builtins(made.backup)
+        show.document({**summary, "files": len(made.backup.files), "where": made.where, "written": made.written})
+    else:
+        _say(made)
+
+
+def open_place(url: str, option: str) -> ObjectStore:
+    """Return the store at a URL, or in a folder that is named as such.
+
+    Raises:
+        BadParameter: there is no such store.
+    """
+    try:
+        return open_objects(_address(url))
+    except InvalidSetting as error:
+        raise click.BadParameter(str(error.details["reason"]), param_hint=option) from None
+
+
+def _address(url: str) -> str:
+    return url if "://" in url else Path(url).expanduser().resolve().as_uri()
+
+
+def _say(made: Made) -> None:
+    newest = made.backup.newest_release
+    show.facts(
+        [
+            ("backup", made.backup.id),
+            ("place", made.where),
+            ("files", f"{len(made.backup.files):,}, {made.backup.size / 1e6:,.1f} MB"),
+            ("written", f"{made.written / 1e6:,.1f} MB; the rest was there from earlier backups"),
+            ("releases", "not in it" if newest is None else f"up to {newest}"),
+        ]
+    )
+    for sentence in made.backup.elsewhere:
+        click.echo(f"Not in it: {sentence}")
+    click.echo(f"Restore it with: cloche --home FOLDER restore --from {made.where} --backup {made.backup.id}")
+
+
+def _elsewhere(home: Home, settings: Settings) -> Iterator[str]:
+    """Yield what belongs to the installation and is not in its home, one sentence each."""
+    if settings.registry:
+        yield f"the registry at {without_secrets(settings.registry)}. Copy it with: cloche registry copy --to URL"
+    log = _log_of(home, settings)
+    if log.startswith(_DATABASES):
+        yield f"the log at {log}. Copy it after this, with: pg_dump --format=custom --file=cloche.dump {log}"
+    elif log != str(home.log):
+        yield f"the log at {log}. Copy it after this, with what that store has for it"
+    if settings.idempotency:
+        yield f"answers to repeated calls at {without_secrets(settings.idempotency)}. They are kept for a day"
+
+
+def _log_of(home: Home, settings: Settings) -> str:
+    """Return where the log is; as the settings say it where the secret is not at hand."""
+    try:
+        return log_place(home)
+    except ClocheError:
+        return without_secrets(settings.log.sinks[0])

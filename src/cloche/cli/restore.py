@@ -1,0 +1,135 @@
+"""`cloche restore`: bring a home back from a backup."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+
+import click
+import msgspec
+
+from cloche.assembly import open_forgetting, open_log, open_shipper, open_store
+from cloche.authoring.reason import reason_of
+from cloche.backup.finishing import Finished, finish
+from cloche.backup.place import Backup, BackupPlace, keep_orders
+from cloche.backup.restoring import check_empty, restore_settings, restored
+from cloche.cli import show
+from cloche.cli.backup import open_place
+from cloche.cli.loop import wait_for
+from cloche.cli.place import Place
+from cloche.erasure.orders import Orders
+from cloche.errors import ClocheError
+from cloche.home import Home
+from cloche.log.reading import timestamp
+from cloche.settings import Settings
+
+_LOST = "The log names releases up to this one, and the registry that was restored has not got it. It changes nothing."
+
+
+@click.command()
+@click.option("--from", "url", required=True, metavar="FOLDER|URL", help="Where the backups are.")
+@click.option("--backup", "wanted", metavar="ID", help="Which one. Without it, the newest.")
+@click.option("--list", "lists", is_flag=True, help="Show which there are, and change nothing.")
+@show.json_option
+@click.pass_obj
+def restore(place: Place, url: str, wanted: str | None, lists: bool, as_json: bool) -> None:
+    """Bring a home back from a backup, into an empty home.
+
+    Every byte is checked against its digest before a home appears. Orders to forget are carried out once more, those
+    that came after the backup, too. Release numbers that the log names and the registry has lost are taken by releases
+    that change nothing, so that no number is ever used twice. Then log and registry are checked from end to end.
+    Ends with status 1 where something is not as it was written, or could not be done.
+    """
+    source = BackupPlace(open_place(url, "--from"))
+    if lists:
+        wait_for(_list(source, as_json))
+        return
+    check_empty(place.home)
+    progress = show.Progress("… {} MB written: {}")
+    try:
+        backup, finished = wait_for(_restore(place, source, wanted, progress))
+    finally:
+        progress.end()
+    if as_json:
+        summary = {"home": str(place.home.path), "backup": backup.id, "ok": finished.ok}
+        show.document({**summary, **msgspec.to_builtins(finished), "elsewhere": backup.elsewhere})
+    else:
+        _say(place, source, backup, finished)
+    if not finished.ok:
+        raise click.exceptions.Exit(1)
+
+
+async def _list(source: BackupPlace, as_json: bool) -> None:
+    backups = [await source.read(found) for found in await source.ids()]
+    if as_json:
+        show.document([{"id": each.id, "created_us": each.created_us, "size": each.size} for each in backups])
+        return
+    rows = [(each.id, timestamp(each.created_us), f"{each.size / 1e6:,.1f} MB", each.made_by) for each in backups]
+    show.table(("backup", "begun", "size", "made by cloche"), rows)
+
+
+async def _restore(
+    place: Place, source: BackupPlace, wanted: str | None, progress: show.Progress
+) -> tuple[Backup, Finished]:
+    backup = await source.read(wanted)
+    show.note(f"Restoring {backup.id} from {source.where} to {place.home.path} …")
+    finished = Finished()
+    async with restored(source, backup, place.home, progress) as home:
+        file = await restore_settings(source, backup, place.home)
+        if file is not None and file != place.home.settings_file:
+            show.note(f"{place.home.settings_file} is there already, and stays. The one of the backup is {file}.")
+        show.note("Checking it …")
+        settings = place.settings(secrets=False)
+        await _noted(_forget_again(source, home, settings, finished), finished)
+        await _noted(_look_at(home, settings, finished), finished)
+    return backup, finished
+
+
+async def _noted(work: Coroutine[None, None, None], finished: Finished) -> None:
+    """Do what a home can be without, at first: a store that is away now is asked again by the server."""
+    try:
+        await work
+    except (ClocheError, OSError) as error:
+        finished.undone.append(str(error))
+
+
+async def _forget_again(source: BackupPlace, home: Home, settings: Settings, finished: Finished) -> None:
+    store = open_store(home, settings)
+    await keep_orders(source.store, store)
+    if not any(order.kind == "forget" for order in await Orders(store).all()):
+        return
+    shipper = open_shipper(home, settings)
+    try:
+        report = await open_forgetting(home, settings, shipper, ships=True).repeat(everything=True)
+    finally:
+        await shipper.close()
+    finished.forgotten = report.erased if report else 0
+
+
+async def _look_at(home: Home, settings: Settings, finished: Finished) -> None:
+    store, reader = open_store(home, settings), open_log(home, settings)
+    await finish(store, reader, home.spool, reason_of("cloche restore", _LOST), finished)
+
+
+def _say(place: Place, source: BackupPlace, backup: Backup, finished: Finished) -> None:
+    log, registry, made = finished.log, finished.registry, finished.placeholders
+    show.facts(
+        [
+            ("home", place.home.path),
+            ("backup", f"{backup.id}, from {source.where}"),
+            ("files", f"{len(backup.files):,}, {backup.size / 1e6:,.1f} MB"),
+            ("records", f"{log.records:,} in the log, {log.spooled:,} in spools" if log else "not looked at"),
+            ("versions", f"{registry.versions:,}" if registry else "not looked at"),
+            ("releases", f"{registry.releases:,}" if registry else "not looked at"),
+            ("forgotten", f"{finished.forgotten:,} records erased once more"),
+        ]
+    )
+    if made:
+        numbers = f"{made[0]} to {made[-1]}" if len(made) > 1 else f"{made[0]}"
+        click.echo(f"Lost: release {numbers}. The log names it, the registry has not got it; it changes nothing now.")
+    for sentence in (*finished.undone, *(f"Not in the backup: {each}" for each in backup.elsewhere)):
+        click.echo(show.printable(sentence))
+    if log and not log.ok:
+        click.echo("The log is not all as it was written: cloche log verify names what.")
+    if registry and registry.faults:
+        click.echo("The registry is not all as it was written: cloche registry verify names what.")
+    click.echo("Everything is as it was written." if finished.ok else "Not everything could be done or is as it was.")

@@ -1,0 +1,129 @@
+"""Making large files of small ones: those of a model and a day whose sizes are alike, once there are some of them.
+
+So a record is written anew a few times in all, and not whenever others follow it. Of a day that is over, all that is
+small becomes one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Final
+
+import pyarrow as pa
+
+from cloche.drivers.parquet.actions import Action, File, Snapshot, added, now_ms, removed
+from cloche.drivers.parquet.changing import Changes, Drafts, fetch_all
+from cloche.drivers.parquet.commits import KEPT_MS
+from cloche.drivers.parquet.encoding import Opened
+from cloche.drivers.parquet.files import Partition, encoded
+
+_TIERS: Final = (256 * 1024, 4 * 1024 * 1024)
+"""Files below the first size become one of the next, at most; those below the last, one that is large enough."""
+
+_LARGE: Final = 16 * 1024 * 1024
+_ENOUGH: Final = 8
+"""So many of a size become one."""
+
+_MOST_ROWS: Final = 100_000
+_MOST_FILES: Final = 500
+_TIDY_S: Final = 60 * 60
+_OVER: Final = timedelta(hours=1)
+"""After a day has ended, for what arrives late."""
+
+
+async def compact(changes: Changes) -> AsyncIterator[str]:
+    """Make large files of small ones, one after the other; once an hour, delete what nothing names any more."""
+    before = after = 0
+    for group in groups((await changes.log.current()).files.values(), datetime.now(UTC)):
+        if await _join(changes, group):
+            before, after = before + len(group), after + 1
+            yield f"{before:,} files became {after:,}"
+    if changes.tidied_s + _TIDY_S > time.monotonic():
+        return
+    deleted = await changes.sweep()
+    trimmed = await changes.log.trim(now_ms() - KEPT_MS)
+    changes.tidied_s = time.monotonic()
+    yield f"{before:,} files became {after:,}; deleted {deleted:,} that nothing named, and {trimmed:,} old commits"
+
+
+def groups(files: Iterable[File], now: datetime) -> Iterator[list[File]]:
+    """Yield files that are to become one: of one model and day, and each in one group at most.
+
+    Args:
+        files: all.
+        now: the time; in UTC.
+    """
+    today = (now - _OVER).date().isoformat()
+    small = sorted((file for file in files if file.size < _TIERS[-1] and file.rows < _MOST_ROWS), key=_place)
+    for (_, day), each in groupby(small, key=_partition):
+        found = list(each)
+        if day < today:
+            yield from (part for part in _parts(found) if len(part) > 1)
+            continue
+        for low, high in zip((0, *_TIERS), _TIERS, strict=False):
+            alike = [file for file in found if low <= file.size < high]
+            if len(alike) >= _ENOUGH:
+                yield from (part for part in _parts(alike) if len(part) > 1)
+
+
+async def _join(changes: Changes, files: Sequence[File]) -> bool:
+    """Make one file of some; return False where another process has."""
+    joined = await changes.make(lambda: _Joining(changes, files))
+    if joined.made is None:
+        return False
+    await changes.discard(file.path for file in files)
+    return True
+
+
+class _Joining:
+    """Some files on their way to become one."""
+
+    def __init__(self, changes: Changes, files: Sequence[File]) -> None:
+        self._changes = changes
+        self._files = files
+        self.made: File | None = None
+
+    async def plan(self, base: Snapshot, drafts: Drafts) -> Sequence[Action]:
+        """Put the large file, once; return what to commit."""
+        if any(file.path not in base.files for file in self._files):
+            self.made = None
+            return []
+        made = self.made or await self._make(drafts)
+        self.made = made
+        return [*(removed(file, data_change=False) for file in self._files), added(made, data_change=False)]
+
+    async def _make(self, drafts: Drafts) -> File:
+        pieces = await fetch_all(self._changes.log, self._files)
+        made, data = await asyncio.to_thread(_joined, _partition(self._files[0]), pieces)
+        await drafts.put(made, data)
+        return made
+
+
+def _joined(partition: Partition, pieces: Sequence[bytes]) -> tuple[File, bytes]:
+    tables = [Opened(data).read() for data in pieces]
+    return encoded(partition, pa.concat_tables(tables, promote_options="default"))
+
+
+def _parts(files: Sequence[File]) -> Iterator[list[File]]:
+    """Yield files together, as long as they are not too large."""
+    part: list[File] = []
+    for file in files:
+        size, rows = sum(each.size for each in part), sum(each.rows for each in part)
+        if part and (len(part) == _MOST_FILES or size + file.size > _LARGE or rows + file.rows > _MOST_ROWS):
+            yield part
+            part = []
+        part.append(file)
+    if part:
+        yield part
+
+
+def _partition(file: File) -> Partition:
+    return file.model, file.day
+
+
+def _place(file: File) -> tuple[str, str, int, str]:
+    return file.model, file.day, file.first_us, file.low

@@ -1,0 +1,115 @@
+"""Where a PostgreSQL is, how to get there, and what its failures are called in this house."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import psycopg
+from psycopg import errors as failures
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
+
+from cloche.errors import InvalidSetting, LogCorrupt, QueryTooSlow, SinkUnavailable
+
+Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
+
+_CONNECT_S: Final = 8.0
+_DEFAULTS: Final[Mapping[str, str]] = {
+    "connect_timeout": "5",
+    "application_name": "cloche",
+    "client_encoding": "utf8",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+"""What libpq is told where the URL says nothing else: a server that vanished is noticed within half a minute."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A database. What is secret of it is in no message."""
+
+    parameters: Mapping[str, str] = field(repr=False)
+    """As libpq takes them."""
+    where: str
+    """In words for a person."""
+
+    @classmethod
+    def from_url(cls, url: str) -> Address:
+        """Return the address at a URL as libpq takes it: `postgresql://user@host:5432/database?sslmode=verify-full`.
+
+        Raises:
+            InvalidSetting: it is none.
+        """
+        try:
+            given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+        except psycopg.Error:  # whose message repeats what it could not read, passwords too
+            reason = "libpq can't read it. Write it as postgresql://user@host:5432/database, and %40 for an @ in it"
+            raise InvalidSetting(name="log.sinks", source="a URL of PostgreSQL", reason=reason) from None
+        return cls({**_DEFAULTS, **given}, _in_words(given))
+
+    @property
+    def conninfo(self) -> str:
+        """The connection string, secrets and all."""
+        return make_conninfo(**self.parameters)
+
+    async def connect(self, *, read_only: bool = False) -> Connection:
+        """Return a connection that commits each statement, but for those in a `transaction()`.
+
+        Raises:
+            psycopg.Error: there is none to be had; `translated` says it in words.
+            TimeoutError: nobody answered.
+        """
+        async with asyncio.timeout(_CONNECT_S):
+            connection = await psycopg.AsyncConnection.connect(
+                self.conninfo,
+                autocommit=True,
+                prepare_threshold=None,  # plans that are made for their values leave out the months that can't match
+            )
+        await connection.set_read_only(read_only)
+        return connection
+
+
+@contextmanager
+def translated(address: Address, timeout_ms: int | None = None) -> Iterator[None]:
+    """Name the failures of PostgreSQL in the words of the house, without the rows that its details repeat.
+
+    Args:
+        address: where it is.
+        timeout_ms: what a query may take; past it, it is called too slow.
+
+    Raises:
+        LogCorrupt: it finds its files damaged.
+        QueryTooSlow: it has ended a query.
+        SinkUnavailable: anything else.
+    """
+    try:
+        yield
+    except (failures.DataCorrupted, failures.IndexCorrupted) as error:
+        raise LogCorrupt(where=address.where, reason=_said(error)) from None
+    except failures.QueryCanceled as error:
+        if timeout_ms is None:
+            raise SinkUnavailable(where=address.where, reason=_said(error)) from None
+        raise QueryTooSlow(where=address.where, timeout_ms=timeout_ms) from None
+    except psycopg.Error as error:
+        raise SinkUnavailable(where=address.where, reason=_said(error)) from None
+    except TimeoutError:
+        raise SinkUnavailable(where=address.where, reason="it does not answer") from None
+
+
+def _in_words(given: Mapping[str, str]) -> str:
+    host = given.get("host") or given.get("hostaddr") or "localhost"
+    host = f"[{host}]" if ":" in host else host
+    port = f":{given['port']}" if "port" in given else ""
+    return f"postgresql://{host}{port}/{given.get('dbname', '')}"
+
+
+def _said(error: psycopg.Error) -> str:
+    """Return what PostgreSQL or libpq says first."""
+    lines = (error.diag.message_primary or str(error)).splitlines()
+    return lines[0] if lines else type(error).__name__

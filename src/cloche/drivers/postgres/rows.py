@@ -1,0 +1,66 @@
+"""Records as rows, and rows as records."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from cloche.values import Exposure, Personal, Record, Timings
+
+STAGED: Final = (
+    *("uuid", "int8", "int4", "text", "text", "text", "int8", "text", "text", "text", "text", "text", "text", "text"),
+    *("int4", "text", "bytea", "bool", "bool", "text", "text", "text", "uuid", "bool", "text", "bytea"),
+)
+"""The types of the columns of the table `stage`."""
+
+_json = msgspec.json.Encoder().encode
+_personal = msgspec.msgpack.Decoder(Personal).decode
+
+
+def to_row(record: Record) -> tuple[Any, ...]:
+    """Return a record as a row of the table `stage`."""
+    subject, failed = None, False
+    if record.personal:
+        with suppress(msgspec.DecodeError):
+            personal = _personal(record.personal)
+            subject, failed = personal.subject, personal.failure is not None
+    row = (
+        *(UUID(bytes=record.id), record.time_us, record.format, record.model, record.version, record.digest),
+        *(record.release, record.variant, record.reason, record.caller, record.kind, record.outcome, record.fallback),
+        *(record.answered_by, record.rows, _array(record.timings), record.personal_digest, record.many, failed),
+        record.release_digest or None,
+        _json({plain(name): plain(value) for name, value in record.labels.items()}).decode() if record.labels else None,
+        _json(list(map(_plain, msgspec.structs.astuple(record.exposure)))).decode() if record.exposure else None,
+        UUID(bytes=record.shadows) if record.shadows else None,
+        *(record.hurried, subject, record.personal or None),
+    )
+    return tuple(map(_plain, row))
+
+
+def to_record(row: tuple[Any, ...]) -> Record:
+    """Return the record of a row of `records`."""
+    fields = dict(zip(Record.__struct_fields__, row, strict=True))
+    fields["id"] = fields["id"].bytes
+    fields["timings"] = Timings(*fields["timings"])
+    fields["personal"] = fields["personal"] or b""
+    fields["release_digest"] = fields["release_digest"] or ""
+    fields["labels"] = fields["labels"] or {}
+    fields["exposure"] = Exposure(*fields["exposure"]) if fields["exposure"] else None
+    fields["shadows"] = fields["shadows"].bytes if fields["shadows"] else None
+    return Record(**fields)
+
+
+def plain(text: str) -> str:
+    """Return a text as PostgreSQL can hold it: with ␀ where there is a NUL, which only the personal part keeps."""
+    return text.replace("\0", "␀")
+
+
+def _plain(value: object) -> object:
+    return plain(value) if type(value) is str else value
+
+
+def _array(timings: Timings) -> str:
+    return f"{{{','.join(map(str, msgspec.structs.astuple(timings)))}}}"

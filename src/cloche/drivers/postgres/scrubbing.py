@@ -1,0 +1,48 @@
+"""Leaving nothing of what was erased in the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import psycopg
+
+from cloche.drivers.postgres.address import Address, Connection
+from cloche.drivers.postgres.statements import STATEMENTS
+
+_LOCK: Final = "10s"
+_ALWAYS: Final = (
+    "PostgreSQL has what was erased in its write-ahead log until it recycles those files, and in what was archived or "
+    "backed up of it."
+)
+
+
+async def scrub(address: Address, erased: set[str]) -> Sequence[str]:
+    """Write tables anew, one after the other, each under its exclusive lock; return what is left, in sentences.
+
+    Args:
+        address: the database.
+        erased: tables in which something was erased; those that are done are taken out. Where it is empty, all.
+
+    Raises:
+        psycopg.Error, TimeoutError: the database does not answer.
+    """
+    left = [_ALWAYS]
+    async with await address.connect() as connection:
+        await connection.execute(STATEMENTS["limit_rewrite"], (_LOCK,))
+        for month in sorted(erased) or await _all(connection):
+            try:
+                await connection.execute(STATEMENTS["rewrite"].format(month=month))
+            except (psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable) as error:
+                said = error.diag.message_primary
+                left.append(f"{month} could not be written anew ({said}): its owner does so by VACUUM FULL {month}.")
+            else:
+                erased.discard(month)
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            await connection.execute("checkpoint")
+    return left
+
+
+async def _all(connection: Connection) -> list[str]:
+    return [name async for (name,) in await connection.execute(STATEMENTS["months_of_persons"])]

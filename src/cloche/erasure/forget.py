@@ -1,0 +1,284 @@
+"""Forgetting somebody wherever Cloche keeps something, and keeping what a hold keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from cloche.erasure.orders import Order, Orders
+from cloche.erasure.report import Hold, Place, Reached, Report, tried
+from cloche.erasure.wanted import Found, Wanted
+from cloche.errors import NewerFormat, NotHeld
+from cloche.log.erasing import ask_to_end, erase_in_spool, has_ended
+from cloche.log.reading import timestamp
+from cloche.log.search import cursor_of
+from cloche.log.settle import held
+from cloche.log.ship import Shipper
+from cloche.log.subjects import Subjects
+from cloche.ports import Cursor, Erasing, Filter, LogReader, Position, Sink
+from cloche.values import Record
+
+STATE_FORMAT = 1
+
+_PAGE = 500
+_PATIENCE_S = 15.0
+_LOOK_S = 0.1
+
+
+class _State(msgspec.Struct, frozen=True):
+    """Which orders this host has carried out: all up to this one."""
+
+    done: int = 0
+    format: int = STATE_FORMAT
+
+
+class Records:
+    """The log of a host, and what is on its way there.
+
+    Args:
+        reader: the log, which knows subjects by their recorded names.
+        shipper: has its sinks, the log first.
+        spool_root: where the spools lie.
+        ship: ships what lies there; None where a keeper does.
+    """
+
+    def __init__(
+        self, reader: LogReader, shipper: Shipper, spool_root: Path, ship: Callable[[], Awaitable[object]] | None
+    ) -> None:
+        self._reader = reader
+        self._shipper = shipper
+        self._root = spool_root
+        self._ship = ship
+
+    @property
+    def sinks(self) -> Sequence[tuple[str, Sink]]:
+        """The sinks by name, the log first."""
+        return list(self._shipper.sinks.items())
+
+    async def settle(self) -> bool:
+        """End the segments that are written to, and return whether the log has what they have."""
+        asked = await self._shipper.with_spools(lambda spool: (spool, ask_to_end(spool)))
+        goal = await asyncio.to_thread(held, self._root)
+        patient_until_s = time.monotonic() + _PATIENCE_S
+        while True:
+            ended = all(number is None or has_ended(spool, number) for spool, number in asked)
+            if ended and await self._has(goal):
+                return True
+            if time.monotonic() > patient_until_s:
+                return False
+            if self._ship is not None:
+                await self._ship()
+            await asyncio.sleep(_LOOK_S)
+
+    async def erase_in_spools(self, wanted: Wanted) -> Reached:
+        """Blank what is still in spools, since a sink does not have it yet."""
+
+        def is_meant(record: Record) -> bool:
+            return wanted.order_of(record) is not None
+
+        counts = await self._shipper.with_spools(lambda spool: erase_in_spool(spool, is_meant))
+        erased, still = (sum(each) for each in zip(*counts, strict=True)) if counts else (0, 0)
+        left = [f"{still:,} records are in a file that a gateway writes just now. The keeper tries again."]
+        return Reached("spools", erased, left if still else [], done=not still)
+
+    async def about(self, wanted: Wanted) -> AsyncIterator[list[Record]]:
+        """Yield the records in the log that are about them, so many at a time as memory should hold."""
+        if wanted.names:
+            for name in wanted.names:
+                async for page in self._named(name, wanted):
+                    yield [record for record in page if wanted.order_of(record)]
+            return
+        page = []
+        async for record in self._reader.scan(Filter(model=wanted.model, until_us=wanted.until_us)):
+            if wanted.order_of(record):
+                page.append(record)
+            if len(page) == _PAGE:
+                yield page
+                page = []
+        yield page
+
+    async def _named(self, name: str, wanted: Wanted) -> AsyncIterator[Sequence[Record]]:
+        before: Cursor | None = None
+        asked = Filter(subject=name, model=wanted.model, until_us=wanted.until_us)
+        while page := await self._reader.find(asked, _PAGE, before):
+            before = cursor_of(page[-1])
+            yield page
+
+    async def _has(self, goal: dict[str, Position]) -> bool:
+        positions = await self._reader.positions()
+        return all(
+            positions.get(spool, Position()) >= end or not (self._root / spool).exists() for spool, end in goal.items()
+        )
+
+
+class Forgetting:
+    """Gives orders about people, and carries them out on this host.
+
+    Args:
+        orders: the line of orders.
+        records: the log.
+        places: everywhere else.
+        subjects: how records name people.
+        state: the file that says which orders were carried out here.
+    """
+
+    def __init__(
+        self, orders: Orders, records: Records, places: Sequence[Place], subjects: Subjects, state: Path
+    ) -> None:
+        self._orders = orders
+        self._records = records
+        self._places = places
+        self._subjects = subjects
+        self._state = state
+        self._one_at_a_time = asyncio.Lock()
+
+    async def forget(self, subject: str, by: str, reason: str, model: str | None = None) -> Report:
+        """Forget somebody in all that was recorded until now, and say what was reached and what was not.
+
+        Args:
+            subject: as callers name them.
+            by: who orders it.
+            reason: why. It is kept for ever, so it should name nobody.
+            model: in the records of this one alone.
+
+        Raises:
+            RegistryError, OSError: the order could not be given; nothing was done.
+        """
+        marking = await self._orders.marking()
+        names = self._subjects.names(subject)
+        marks = marking.marks(names)
+        kept = (await self._orders.holds()).of(marks, model)
+        if kept is not None and kept.model in (None, model):
+            return Report(None, 0, [], [_told(kept)])
+        order = await self._orders.give("forget", marks, model, by, reason)
+        holds = await self._orders.holds(order.number)
+        async with self._one_at_a_time:
+            report = await self._carry_out(Wanted({order: holds}, marking, names))
+            if report.done and self._done() == order.number - 1:
+                self._note(order.number)
+        return msgspec.structs.replace(report, held=[_told(kept)] if kept else [])
+
+    async def repeat(self, *, everything: bool = False) -> Report | None:
+        """Carry out what other hosts have ordered, and what could not be done before; None where there is nothing.
+
+        Nobody remembers the names then, so that all of the log is read.
+
+        Args:
+            everything: once more what was carried out here, as after something was restored.
+
+        Raises:
+            RegistryError, OSError: the orders can't be read.
+        """
+        async with self._one_at_a_time:
+            done = 0 if everything else self._done()
+            orders = await self._orders.all()
+            wanted = {
+                order: await self._orders.holds(order.number) for order in orders[done:] if order.kind == "forget"
+            }
+            report = None
+            if wanted:
+                report = await self._carry_out(Wanted(wanted, await self._orders.marking()))
+            if report is None or report.done:
+                self._note(len(orders))
+            return report
+
+    async def keep_up(self) -> AsyncIterator[str]:
+        """Repeat, as a schedule of the keeper; it says what came of it."""
+        report = await self.repeat()
+        if report is None:
+            return
+        left = "" if report.done else ", and something is left to do"
+        yield f"{report.erased:,} records erased up to order {report.order}{left}"
+
+    async def hold(self, subject: str, by: str, reason: str, model: str | None = None) -> Hold:
+        """Keep somebody from being forgotten, and from retention, until the hold is released.
+
+        Raises:
+            RegistryError, OSError: the order could not be given.
+        """
+        marking = await self._orders.marking()
+        marks = marking.marks(self._subjects.names(subject))
+        return _told(await self._orders.give("hold", marks, model, by, reason))
+
+    async def release(self, subject: str, by: str, reason: str, model: str | None = None) -> Hold:
+        """Release the holds on somebody: those that name the model, where one is given; otherwise all.
+
+        Raises:
+            NotHeld: there is none.
+            RegistryError, OSError: the order could not be given.
+        """
+        marking = await self._orders.marking()
+        marks = marking.marks(self._subjects.names(subject))
+        if not (await self._orders.holds()).releasable(marks, model):
+            raise NotHeld(what=model or "any model")
+        return _told(await self._orders.give("release", marks, model, by, reason))
+
+    async def _carry_out(self, wanted: Wanted) -> Report:
+        found = Found()
+        reached = [await tried("log", lambda: self._erase_in_log(wanted, found))]
+        if reached[0].done:
+            reached.append(await tried("spools", lambda: self._records.erase_in_spools(wanted)))
+        for place in self._places:
+            reached.append(await tried(place.name, partial(place.erase, wanted, found)))
+        reached += [
+            Reached(name, left=["It hands records on and keeps none: whoever reads it has to erase what they have."])
+            for name, sink in self._records.sinks
+            if not isinstance(sink, Erasing)
+        ]
+        return Report(wanted.orders[-1].number, reached[0].erased, reached)
+
+    async def _erase_in_log(self, wanted: Wanted, found: Found) -> Reached:
+        settled = await self._records.settle()
+        logs = [sink for _, sink in self._records.sinks if isinstance(sink, Erasing)]
+        erased = 0
+        async for page in self._records.about(wanted):
+            for record in page:
+                found.add(record)
+            counts = [
+                await _erase(sink, page, wanted) for sink in reversed(logs)
+            ]  # the log last: from it they are known
+            erased += counts[-1]
+        left = [sentence for sink in logs for sentence in await sink.scrub()] if found.inferences else []
+        if not settled:
+            left.append("The newest records lie in spools, and were not shipped yet. The keeper tries again.")
+        return Reached("log", erased, left, done=settled)
+
+    def _done(self) -> int:
+        try:
+            state = msgspec.json.decode(self._state.read_bytes(), type=_State)
+        except FileNotFoundError:
+            return 0
+        if state.format > STATE_FORMAT:
+            raise NewerFormat(what=f"the state at {self._state}", found=state.format, known=STATE_FORMAT)
+        return state.done
+
+    def _note(self, done: int) -> None:
+        if done == self._done():
+            return
+        self._state.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = self._state.with_suffix(".new")
+        with draft.open("wb") as file:
+            file.write(msgspec.json.encode(_State(done)))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(self._state)
+
+
+async def _erase(sink: Erasing, page: Sequence[Record], wanted: Wanted) -> int:
+    """Erase records, each with the tombstone of the order that it is erased by; return how many were."""
+    by_order: dict[int, tuple[Order, list[Record]]] = {}
+    for record in page:
+        if order := wanted.order_of(record):
+            by_order.setdefault(order.number, (order, []))[1].append(record)
+    now_us = time.time_ns() // 1000
+    return sum([await sink.erase(records, wanted.tombstone(order, now_us)) for order, records in by_order.values()])
+
+
+def _told(hold: Order) -> Hold:
+    return Hold(hold.number, hold.model, hold.by, hold.reason, timestamp(hold.time_us))

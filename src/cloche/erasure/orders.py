@@ -1,0 +1,161 @@
+"""Orders about people: to forget one, to hold one, to release a hold. They are kept for ever, and name nobody.
+
+`erasures/{number:012d}.json` in the store of the registry, put where it is absent: one line of orders for all hosts, so
+that all agree whether a hold came before an order to forget. Whom one is about is kept as HMAC-SHA-256, by the key
+`erasures/key` of the same store: who has that store and a list of customers can find out who of them was forgotten, and
+nobody else can.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Collection, Iterable, Sequence
+from typing import Literal
+
+import msgspec
+
+from cloche.errors import BundleCorrupt, NewerFormat, ReleaseTaken
+from cloche.ports import ObjectStore
+
+ROOM = "erasures"
+ORDER_FORMAT = 1
+
+_KEY = f"{ROOM}/key"
+_KEY_BYTES = 32
+_ORDER_KEY = re.compile(rf"{ROOM}/(\d{{12}})\.json")
+_TRIES = 100
+
+Kind = Literal["forget", "hold", "release"]
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What somebody decided about a person."""
+
+    number: int
+    kind: Kind
+    marks: tuple[bytes, ...]
+    """HMACs of the subject, in each form in which records may have it."""
+    model: str | None
+    """In the records of this model alone; None for all."""
+    by: str
+    reason: str
+    time_us: int
+    """When, microseconds UTC: it is about what was recorded until then."""
+    format: int = ORDER_FORMAT
+
+    def is_about(self, marks: Collection[bytes], model: str | None) -> bool:
+        """Return whether it is about this person in the records of a model; without a model, in any of them."""
+        return not set(marks).isdisjoint(self.marks) and (model is None or self.model in (None, model))
+
+
+class Marking:
+    """Makes marks of subjects."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def marks(self, names: Iterable[str]) -> tuple[bytes, ...]:
+        """Return the marks of a person's names."""
+        return tuple(self.mark(name) for name in names)
+
+    def mark(self, name: str) -> bytes:
+        """Return the mark of one name."""
+        return hmac.digest(self._key, name.encode(errors="surrogatepass"), hashlib.sha256)
+
+
+class Holds:
+    """What is not to be forgotten at some moment."""
+
+    def __init__(self, orders: Iterable[Order]) -> None:
+        self._holds: list[Order] = []
+        for order in orders:
+            if order.kind == "hold":
+                self._holds.append(order)
+            elif order.kind == "release":
+                self._holds = [held for held in self._holds if not _releases(order, held)]
+
+    def __bool__(self) -> bool:
+        return bool(self._holds)
+
+    def of(self, marks: Collection[bytes], model: str | None) -> Order | None:
+        """Return the hold on a person in the records of a model, or None; without a model, on any of theirs."""
+        return next((held for held in self._holds if held.is_about(marks, model)), None)
+
+    def releasable(self, marks: Collection[bytes], model: str | None) -> bool:
+        """Return whether a release of a person, perhaps in the records of a model alone, would end a hold."""
+        return any(not set(marks).isdisjoint(held.marks) and model in (None, held.model) for held in self._holds)
+
+
+def _releases(order: Order, held: Order) -> bool:
+    return not set(order.marks).isdisjoint(held.marks) and order.model in (None, held.model)
+
+
+class Orders:
+    """The line of orders in a store."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._known: list[Order] = []
+
+    async def marking(self) -> Marking:
+        """Return what makes marks, by the key of the store; the first who asks makes that."""
+        for _ in range(2):
+            if key := await self._store.get(_KEY):
+                return Marking(key)
+            await self._store.put_if_absent(_KEY, secrets.token_bytes(_KEY_BYTES))
+        raise BundleCorrupt(what=_KEY, expected="a key", found="nothing")
+
+    async def all(self) -> Sequence[Order]:
+        """Return all orders, the first first.
+
+        Raises:
+            BundleCorrupt, NewerFormat: one can't be read.
+        """
+        while data := await self._store.get(_key(len(self._known) + 1)):
+            self._known.append(_decoded(data, len(self._known) + 1))
+        return tuple(self._known)
+
+    async def give(self, kind: Kind, marks: tuple[bytes, ...], model: str | None, by: str, reason: str) -> Order:
+        """Add an order to the line.
+
+        Raises:
+            ReleaseTaken: too many others did meanwhile.
+        """
+        for _ in range(_TRIES):
+            number = len(await self.all()) + 1
+            order = Order(number, kind, marks, model, by, reason, time.time_ns() // 1000)
+            data = msgspec.json.format(msgspec.json.encode(order), indent=1) + b"\n"
+            if await self._store.put_if_absent(_key(number), data) or await self._store.get(_key(number)) == data:
+                return order
+        raise ReleaseTaken(number=number)
+
+    async def holds(self, before: int | None = None) -> Holds:
+        """Return what is held; `before` an order, where one is given."""
+        orders = await self.all()
+        return Holds(orders if before is None else orders[: before - 1])
+
+
+def _decoded(data: bytes, number: int) -> Order:
+    what = f"order {number} of {ROOM}"
+    try:
+        stored = msgspec.json.decode(data, type=_Stamp).format
+        if stored > ORDER_FORMAT:
+            raise NewerFormat(what=what, found=stored, known=ORDER_FORMAT)
+        order = msgspec.json.decode(data, type=Order)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleCorrupt(what=what, expected="an order", found=str(error)) from None
+    if order.number != number:
+        raise BundleCorrupt(what=what, expected=f"number {number}", found=f"number {order.number}")
+    return order
+
+
+class _Stamp(msgspec.Struct):
+    format: int
+
+
+def _key(number: int) -> str:
+    return f"{ROOM}/{number:012d}.json"

@@ -1,0 +1,71 @@
+"""Where this host keeps what may be about people, besides the log: answers, the output of workers, the quarantine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from cloche.erasure.report import Reached
+from cloche.erasure.wanted import Found, Wanted
+from cloche.log.erasing import erase_in_quarantine
+from cloche.log.quarantine import Quarantine
+from cloche.ports import IdempotencyStore
+from cloche.runtimes.worker.logfile import log_of, older
+
+
+class Answers:
+    """Answers that are kept for calls with an idempotency key."""
+
+    name = "kept answers"
+
+    def __init__(self, store: IdempotencyStore) -> None:
+        self._store = store
+
+    async def erase(self, wanted: Wanted, found: Found) -> Reached:
+        """Delete those of the inferences that were found."""
+        del wanted
+        return Reached(self.name, await self._store.forget(sorted(found.inferences)))
+
+
+class Outputs:
+    """What workers wrote of themselves. Nobody can tell whom a line is about, so all of a version's goes."""
+
+    name = "output of workers"
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+
+    async def erase(self, wanted: Wanted, found: Found) -> Reached:
+        """Empty the files of the versions that were asked about them."""
+        del wanted
+        return Reached(self.name, await asyncio.to_thread(self._empty, found))
+
+    def _empty(self, found: Found) -> int:
+        emptied = 0
+        for model, version in sorted(found.versions):
+            path = log_of(self._logs, model, version)
+            for each in (path, older(path)):
+                with suppress(FileNotFoundError):
+                    emptied += each.stat().st_size > 0
+                    os.truncate(each, 0)
+        return emptied
+
+
+class SetAside:
+    """Damaged bytes of spools, from which nobody can read a record."""
+
+    name = "quarantine"
+
+    def __init__(self, spool_root: Path) -> None:
+        self._root = spool_root
+
+    async def erase(self, wanted: Wanted, found: Found) -> Reached:
+        """Blank what holds a name of theirs."""
+        del found
+        names = [name.encode(errors="surrogatepass") for name in wanted.names]
+        blanked = await asyncio.to_thread(erase_in_quarantine, self._root, names)
+        there = await asyncio.to_thread(Quarantine(self._root).notes)
+        left = f"{len(there)} damaged pieces of spools lie in {self._root}: delete those that nobody needs any more."
+        return Reached(self.name, len(blanked), [left] if len(there) > len(blanked) else [])

@@ -1,0 +1,27 @@
+"""What backups can't do."""
+
+from __future__ import annotations
+
+from cloche.errors.error import ClocheError
+
+
+class BackupError(ClocheError):
+    """That backup can't be made or restored."""
+
+
+class BackupNotFound(BackupError):
+    """There is no backup {id} at {where}. {known}"""
+
+
+class BackupDamaged(BackupError):
+    """The backup at {where} is damaged: {what}. Nothing was restored from it; choose an earlier one with --backup:
+    cloche restore --from … --list shows them."""
+
+
+class HomeNotEmpty(BackupError):
+    """{home} holds something already, and a backup is restored into an empty home only. Choose another with --home, or
+    move that one away."""
+
+
+class RestoreUnderWay(BackupError):
+    """Another process restores a backup to {home}. Wait for it, or choose another home with --home."""

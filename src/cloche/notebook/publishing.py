@@ -1,0 +1,213 @@
+"""`publish`: from an object in a notebook or a script to a version."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from cloche.assembly import open_interpreters
+from cloche.authoring.draft import Draft
+from cloche.authoring.publish import Published
+from cloche.authoring.publish import publish as publish_draft
+from cloche.environments.interpreters import PythonOf, this_python
+from cloche.notebook.place import open_place
+from cloche.registry.bundle import Each, Takes
+from cloche.registry.catalog import Registry
+from cloche.runtimes.confinement import UNCONFINED, Confinement, confinement_of
+
+_MOST_FIELDS = 12
+
+
+def publish(  # noqa: PLR0913  one call says all there is to say about a version
+    model: Any,
+    *,
+    name: str,
+    version: str,
+    examples: Any,
+    training: Any = None,
+    files: Mapping[str, Any] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    schema: dict[str, Any] | type | None = None,
+    unknown_fields: Literal["refuse", "ignore"] = "refuse",
+    on_unseen: Literal["pass", "null", "refuse"] = "pass",
+    required: Collection[str] = (),
+    method: str | None = None,
+    takes: Takes | None = None,
+    providers: Sequence[str] | None = None,
+    steps: Mapping[str, str] | None = None,
+    each: str | None = None,
+    item_id: str | None = None,
+    order: Literal["desc", "asc"] = "desc",
+    max_items: int = 1000,
+    score: str | None = None,
+    redact: Sequence[str] = (),
+    golden: Literal["equal", "schema"] = "equal",
+    deadline_ms: int | None = None,
+    hang_after_ms: int | None = None,
+    description: str | None = None,
+    message: str | None = None,
+    vendor: bool = False,
+    sign: str | Path | None = None,
+    home: str | Path | Registry | None = None,
+    quiet: bool = False,
+) -> Published:
+    """Publish a version of a model, after a fresh worker process has answered the examples as your own object does.
+
+    The first version of a model is live at once; a later one changes nothing that is live. Publishing the same again
+    changes nothing.
+
+        publish(clf, name="flight-delay", version="1.0.0", examples=X.head(20), training=X)
+
+    Args:
+        model: a fitted scikit-learn estimator or pipeline, a booster or estimator of XGBoost or LightGBM, a subclass or
+            instance of `cloche.Model`, a function of a row (or of a list of rows), any object with a method `predict`,
+            an ONNX graph (path, bytes or ModelProto), a model file of XGBoost or LightGBM, or the path of a pickle
+            file, which is copied and never opened in this process.
+        name: 1 to 63 of `a-z 0-9 . _ -`.
+        version: a semantic version without a build part.
+        examples: rows as the model takes them: a DataFrame, a numpy array of shape (rows, columns) or of records, or a
+            list of dicts or of objects of one class; for a ranking, a list of calls. The first 200 are kept, as cases
+            that every fresh worker must pass.
+        training: what it was trained on, with at least the columns of the examples: in their form, or as a DataFrame
+            where they are dicts. It tells which fields may be null, and of what type they are.
+        files: more files of the bundle: name -> a Path, bytes, text, or any object (pickled; a `Model` reads it in
+            `load` with `bundle.joblib(name)`).
+        include: more of your own modules than those that the model refers to, which go along by themselves: modules
+            by name (`"zoo.plugins"`), and files such as data by patterns, as `pathlib` has them, from the folder that a
+            package lies in (`"zoo/data/*.csv"`).
+        exclude: what stays behind of them, in the same words.
+        schema: JSON Schema of a row (of a ranking: of a call), or a dataclass, TypedDict, Struct of msgspec or pydantic
+            model, in the place of what a type hint of the method says, or of the inferred one.
+        unknown_fields: what becomes of fields that the schema does not name.
+        on_unseen: what becomes of a value that is none of its column's categories: "pass" leaves it to the model (to
+            pandas' dtype `category` it is a missing value), "null" makes it null, "refuse" refuses the row with the
+            code `unseen_category`.
+        required: names of fields that may be neither missing nor null, whatever the examples and `training` have.
+        method: another method to call than `predict`, such as `transform`.
+        takes: what the method is given: "rows" (list of dicts), "row" (one dict), "keywords" (the fields of one row as
+            keyword arguments), "frame" or "array". Found out with the examples where it is not said.
+        providers: what an ONNX graph must run on, in the order of preference, as `["CUDAExecutionProvider"]`. Where one
+            of them is missing, the version does not load. The processor, where it is not said.
+        steps: versions that are asked first, as `{"gbm": "flight-delay@1.4.0"}`. Then the model is what makes one
+            answer of theirs: a function or `cloche.Model` whose rows have the caller's `row` and each step's answer
+            under its name; or "mean", or the name of the step whose answer counts.
+        each: JSON pointer to the list of a ranking, such as "/items"; then a call has a context and a list of items.
+        item_id: the field that names an item; needed with `each`.
+        order: whether the highest or the lowest score comes first.
+        max_items: how many items a call may have.
+        score: JSON pointer into an output to the value that monitoring looks at.
+        redact: pointers to what no record of a call keeps: `["/input/name", "/input/items/*/address"]`. What is live
+            may name more (`redact` in `models.toml`), and never less.
+        golden: "schema" where the model is random: then only the shape of its answers is compared.
+        deadline_ms: how long an answer may take where the caller does not say.
+        hang_after_ms: how long one call may keep a worker busy before the worker is replaced.
+        description: a sentence for people.
+        message: why this version was made.
+        vendor: keep the wheels of its packages in the registry, so that it loads years later without an index.
+        sign: the file of a private key to sign it with, before it is live; needs `cloche[signing]`.
+        home: the home folder; `CLOCHE_HOME`, the nearest parent with one, or `./.cloche` where it is not said. Or a
+            registry, as that of a `cloche.testing.Platform`.
+        quiet: print nothing.
+
+    Returns:
+        The version: `manifest`, `digest`, `is_new`, `live`.
+
+    Raises:
+        NotPublishable: Cloche can't publish this kind of object; the message says what to do.
+        InvalidName, InvalidVersion, InvalidExamples, InvalidSchema: an argument can't be used.
+        DoesNotLoad: it fails in a fresh worker; with your own traceback.
+        GoldenMismatch: a fresh worker answers otherwise; with row, column, dtypes and both answers.
+        VersionExists: other content is published under this version; with the next free one.
+        FileUnusable, StoreUnavailable: the disk is full, or something can't be read or written.
+        KeyUnusable: `sign`, and it can't be signed with that; nothing was published.
+        WheelsNotFound: `vendor`, and one of its packages can't be had as a wheel.
+        MissingExtra: a package that this needs is not installed.
+    """
+    draft = Draft(
+        model=model, name=name, version=version, examples=examples, training=training, files=files or {},
+        include=include, exclude=exclude, schema=schema, unknown_fields=unknown_fields, on_unseen=on_unseen,
+        required=_names(required), method=method, takes=takes, providers=providers, steps=steps or {},
+        each=_each(each, item_id, order, max_items), score=score, redact=redact, golden=golden, deadline_ms=deadline_ms,
+        hang_after_ms=hang_after_ms, description=description, message=message, vendor=vendor, sign=sign,
+    )  # fmt: skip
+    return _publish(draft, home, quiet)
+
+
+def _names(required: Collection[str]) -> Sequence[str]:
+    """Return the names of fields in a tuple; one text as it is, for which the author is told to make it a list."""
+    return required if isinstance(required, str) else tuple(required)
+
+
+def _publish(draft: Draft, home: str | Path | Registry | None, quiet: bool) -> Published:
+    registry, confinement, python_of = _place(home)
+    published = publish_draft(draft, registry, _silent if quiet else _say_step, confinement, python_of)
+    if not quiet:
+        _say("\n".join(summary(published)))
+    return published
+
+
+def _place(home: str | Path | Registry | None) -> tuple[Registry, Confinement, PythonOf]:
+    """Return where to publish, what the workers that try it may do, and what says which interpreters they are."""
+    if isinstance(home, Registry):
+        return home, UNCONFINED, this_python
+    place = open_place(home)
+    python_of = open_interpreters(place.home, place.settings, place.registry).of
+    return place.registry, confinement_of(place.settings.workers), python_of
+
+
+def summary(published: Published) -> list[str]:
+    """Return what an author wants to see of a version that is published, line by line."""
+    manifest = published.manifest
+    done = "Published" if published.is_new else "Already published, with the same content:"
+    lines = [f"{done} {manifest.name} {manifest.version} ({published.digest[:19]}…) in {published.where}"]
+    lines += [f"  {line}" for line in _schema_lines(manifest.input_schema)]
+    lines += [f"  {notice}" for notice in published.notices]
+    if published.live:
+        lines.append(f"  It is live: calls to {manifest.name} get it.")
+    else:
+        lines.append(f"  It is not live yet. To make it so: cloche models default {manifest.name} {manifest.version}")
+    return lines
+
+
+def _schema_lines(schema: Mapping[str, Any], place: str = "") -> list[str]:
+    fields: dict[str, Any] = schema.get("properties", {})
+    required = schema.get("required", [])
+    lines = [
+        f"{place}{name}: {_type(field)}{'' if name in required else ', optional'}" for name, field in fields.items()
+    ]
+    if len(lines) > _MOST_FIELDS:
+        lines = [*lines[:_MOST_FIELDS], f"… and {len(lines) - _MOST_FIELDS} more fields"]
+    for name, field in fields.items():
+        if isinstance(field, dict) and isinstance(field.get("items"), dict) and "properties" in field["items"]:
+            lines += _schema_lines(field["items"], f"{name}[].")
+    return lines
+
+
+def _type(field: Any) -> str:
+    types = field.get("type", "any") if isinstance(field, dict) else "any"
+    text = " or ".join(types) if isinstance(types, list) else str(types)
+    return f"{text} ({field['format']})" if isinstance(field, dict) and "format" in field else text
+
+
+def _each(path: str | None, item_id: str | None, order: Literal["desc", "asc"], max_items: int) -> Each | None:
+    if path is None:
+        return None
+    if item_id is None:
+        raise TypeError("publish(each=...) needs item_id=..., the field that names an item")
+    return Each(path=path, item_id=item_id, order=order, max_items=max_items)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def _say_step(step: str) -> None:
+    _say(f"… {step}")
+
+
+def _silent(_: str) -> None:
+    pass

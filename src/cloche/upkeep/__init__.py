@@ -1,0 +1,1 @@
+"""What the keeper does again and again, and which keeper does it where several share a log."""

@@ -1,0 +1,107 @@
+"""A large log in SQLite, made fast: its tables and its rows as the sink makes them, multiplied inside the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from cloche.drivers.sqlite import SqliteSink
+from cloche.drivers.sqlite.statements import STATEMENTS, titled
+from cloche.log.columns import pack_text
+from cloche.testing import make_record
+from cloche.upkeep.ports import Span
+from cloche.values import Personal, Timings
+
+HOUR_US = 3_600_000_000
+ROW = {
+    "carrier": "UA",
+    "origin": "EWR",
+    "dest": "IAH",
+    "distance": 1400,
+    "month": 1,
+    "day": 17,
+    "hour": 5,
+    "wind": 12.6,
+}
+CALL = Personal(
+    subject="visitor-1234567",
+    input=pack_text(msgspec.json.encode([ROW])),
+    output=pack_text(b'[{"label":"on time","probabilities":{"late":0.2378,"on time":0.7622}}]'),
+)
+_FILL = """
+with recursive made(n) as (select 0 union all select n + 1 from made where n < {many} - 1)
+insert into main.{table} ({columns}) select {values} from made cross join sample_{table}
+"""
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Which records: evenly over some hours, of so many models in turn, each subject ten times."""
+
+    many: int
+    hours: int
+    began_us: int
+    models: int = 5
+
+    @property
+    def step_us(self) -> int:
+        return self.hours * HOUR_US // self.many
+
+    @property
+    def subjects(self) -> int:
+        return self.many // 10
+
+    def id_of(self, number: int) -> bytes:
+        """Return what a UUIDv7 of that moment looks like."""
+        scrambled = number * 0x9E3779B97F4A7C15 & (1 << 64) - 1
+        moment_ms = (self.began_us + number * self.step_us) // 1000
+        return moment_ms.to_bytes(6, "big") + b"\x7a\xbc" + scrambled.to_bytes(8, "big")
+
+
+async def fill(path: Path, filling: Filling) -> None:
+    """Write the log; all of it is due to be counted."""
+    sample = make_record(
+        0, CALL, digest="sha256:" + "5e" * 32, release_digest="sha256:" + "a1" * 32, labels={"m": "de"}
+    )
+    sample = msgspec.structs.replace(sample, timings=Timings(12, 38, 1, 1420, 2))
+    sink = SqliteSink(path)
+    await sink.write([sample])
+    await sink.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        _multiply(connection, filling)
+    sink = SqliteSink(path)
+    end_us = filling.began_us + filling.hours * HOUR_US
+    await sink.roll_up([], [], [Span("past", -(-end_us // HOUR_US) * HOUR_US)])
+    await sink.close()
+
+
+def _multiply(connection: sqlite3.Connection, filling: Filling) -> None:
+    connection.create_function("id_of", 1, filling.id_of, deterministic=True)
+    connection.execute("pragma synchronous = off")
+    connection.execute("pragma journal_mode = off")
+    indexes = [row[0] for row in connection.execute("select name from sqlite_master where sql like 'create index%'")]
+    for index in indexes:
+        connection.execute(f"drop index {index}")
+    changed = {
+        "id": "id_of(n)",
+        "time_us": f"{filling.began_us} + n * {filling.step_us}",
+        "model": f"'model-' || (n % {filling.models})",
+        "subject": f"'visitor-' || (n * 7919 % {filling.subjects})",
+    }
+    connection.execute("begin")
+    connection.execute("delete from rollup_due")
+    for table in ("personal", "inference"):
+        columns = [row[1] for row in connection.execute(f"pragma table_info({table})")]
+        connection.execute(f"create temp table sample_{table} as select * from main.{table}")
+        connection.execute(f"delete from main.{table}")
+        values = ", ".join(changed.get(column, column) for column in columns)
+        connection.execute(_FILL.format(many=filling.many, table=table, columns=", ".join(columns), values=values))
+    connection.execute(STATEMENTS["see"])
+    connection.execute("commit")
+    for statement in titled("index_"):
+        connection.execute(statement)
+    connection.execute("pragma journal_mode = wal")

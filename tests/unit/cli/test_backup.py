@@ -1,0 +1,139 @@
+"""`cloche backup` and `cloche restore`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+
+import pytest
+from shell import put_version
+
+from cloche.drivers import open_objects
+from cloche.drivers.sqlite import SqliteSink
+from cloche.home import Home
+from cloche.registry.release import Releases
+from cloche.testing import make_record
+from cloche.values import Personal
+
+
+@pytest.fixture
+def filled(home):
+    """A home with a version, a release, and records of two people; one of them names release 4."""
+    put_version(home, "delays", "1.0.0")
+    people = [("ann", 1), ("ben", 4)]
+    records = [make_record(number, Personal(name), release=number) for name, number in people]
+
+    async def fill():
+        sink = SqliteSink(home.log)
+        await sink.write(records)
+        await sink.close()
+
+    asyncio.run(fill())
+    return home
+
+
+@pytest.fixture
+def other(folder):
+    (folder / "other").mkdir()
+    return folder / "other" / ".cloche"
+
+
+def test_there_and_back(run, filled, folder, other):
+    (folder / "cloche.toml").write_text("[limits]\ndeadline_ms = 700\n")
+    made = run("backup", "--to", folder / "backups")
+    assert made.exit_code == 0, made.stderr
+    assert "releases  up to 1" in made.stdout
+    command = made.stdout.strip().splitlines()[-1].partition("FOLDER ")[2].split()
+    back = run("--home", other, *command)
+    assert back.exit_code == 0, back.stderr
+    assert "records    2 in the log, 0 in spools" in back.stdout
+    assert "releases   4" in back.stdout
+    assert back.stdout.strip().endswith("Everything is as it was written.")
+    assert (other.parent / "cloche.toml").read_text() == "[limits]\ndeadline_ms = 700\n"
+    again = run("--home", other, *command)
+    assert (again.exit_code, "holds something already" in again.stderr) == (1, True)
+
+
+def test_no_release_number_is_used_twice(run, filled, folder, other):
+    run("backup", "--to", folder / "backups")
+    back = run("--home", other, "restore", "--from", folder / "backups")
+    assert "Lost: release 2 to 4. The log names it, the registry has not got it; it changes nothing now." in back.stdout
+    for store in (filled.registry, other / "registry"):
+        assert list(asyncio.run(Releases(open_objects(store.as_uri())).live()).models) == ["delays"]
+    assert run("--home", other, "release", "show", "3").exit_code == 0
+    assert run("--home", other, "registry", "verify").exit_code == 0
+    put_version(Home(other), "delays", "1.1.0")
+    assert run("--home", other, "models", "default", "delays", "1.1.0").exit_code == 0
+    assert asyncio.run(Releases(open_objects((other / "registry").as_uri())).latest()) == 5
+
+
+def test_who_was_forgotten_after_a_backup_does_not_come_back_with_it(run, filled, folder, other):
+    first = json.loads(run("backup", "--to", folder / "backups", "--json").stdout)
+    forgotten = run("log", "forget", "--subject", "ann", "--reason", "a test", "--yes")
+    assert forgotten.exit_code == 0, forgotten.output
+    assert f"Backups at {(folder / 'backups').as_uri()} hold what was so when they were made." in forgotten.stdout
+    back = run("--home", other, "restore", "--from", folder / "backups", "--json")
+    report = json.loads(back.stdout)
+    assert (back.exit_code, report["ok"], report["forgotten"]) == (0, True, 1)
+    assert run("--home", other, "log", "query", "--subject", "ann", "--json").stdout == ""
+    assert run("--home", other, "log", "query", "--subject", "ben", "--json").stdout != ""
+    assert json.loads(run("restore", "--from", folder / "backups", "--list", "--json").stdout)[0]["id"] == first["id"]
+    assert first["id"] in run("restore", "--from", folder / "backups", "--list").stdout
+
+
+def test_a_place_that_is_gone_is_told_nothing_and_one_that_is_away_is_named(run, filled, folder, monkeypatch):
+    run("backup", "--to", folder / "backups")
+    run("backup", "--to", folder / "away")
+    shutil.rmtree(folder / "backups")
+    shutil.rmtree(folder / "away" / "erasures", ignore_errors=True)
+    (folder / "away" / "erasures").touch()
+    forgotten = run("log", "forget", "--subject", "ann", "--reason", "a test", "--yes")
+    assert forgotten.exit_code == 0, forgotten.output
+    assert "could not be told" in forgotten.stdout
+    assert f"Run: cloche backup --to {(folder / 'away').as_uri()}" in forgotten.stdout
+    assert not (folder / "backups").exists()
+
+
+def test_what_lies_elsewhere_is_named(run, filled, folder, other, monkeypatch):
+    monkeypatch.setenv("CLOCHE_REGISTRY", (folder / "models").as_uri())
+    monkeypatch.setenv("CLOCHE_IDEMPOTENCY", "redis://ann@keys.example/0")
+    monkeypatch.setenv("CLOCHE_LOG_SINKS", "postgresql://ann@db.example/cloche,https://x.example")
+    made = run("backup", "--to", folder / "backups")
+    assert made.exit_code == 0, made.stderr
+    assert (
+        f"Not in it: the registry at {(folder / 'models').as_uri()}. Copy it with: cloche registry copy" in made.stdout
+    )
+    assert "pg_dump --format=custom --file=cloche.dump postgresql://db.example/cloche" in made.stdout
+    assert "answers to repeated calls at redis://keys.example/0" in made.stdout
+    assert "x.example" not in made.stdout
+    assert len([line for line in made.stdout.splitlines() if line.startswith("Not in it")]) == 3
+
+
+def test_what_can_not_be_looked_at_now_does_not_keep_a_home_from_coming_back(run, filled, folder, other, monkeypatch):
+    run("backup", "--to", folder / "backups")
+    monkeypatch.setenv("CLOCHE_LOG_SINKS", "env:NOBODY_HAS_SET_THIS")
+    back = run("--home", other, "restore", "--from", folder / "backups")
+    assert back.exit_code == 1
+    assert "log.sinks" in back.stdout
+    assert "Not everything could be done or is as it was." in back.stdout
+    assert (other / "log" / "inferences.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("backup", "--to", "ftp://example/x"), "is not one of"),
+        (("restore", "--from", "ftp://example/x"), "is not one of"),
+        (("restore", "--from", "nothing-here"), "None is complete there"),
+        (("--home", "nowhere/.cloche", "backup", "--to", "backups"), "nothing to back up"),
+        (("backup", "--to", ".cloche/backups"), "inside the home"),
+    ],
+)
+def test_what_does_not_work_is_said(run, home, folder, words, said):
+    (folder / "new").mkdir()
+    words = ("--home", "new/.cloche", *words) if words[0] == "restore" else words
+    result = run(*words)
+    assert result.exit_code in (1, 2)
+    assert said in result.stderr
+    assert not (folder / "new" / ".cloche").exists()

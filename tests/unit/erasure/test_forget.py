@@ -1,0 +1,173 @@
+"""Somebody is forgotten on every host, whatever is under way there; others and holds stay."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from cloche.drivers import TABLE_FILES, table_file
+from cloche.drivers.sqlite import SqliteReader
+from cloche.errors import NotHeld
+from cloche.log.export import State, export
+from cloche.log.reading import to_json
+from cloche.log.search import Query
+from cloche.log.subjects import Subjects
+from cloche.log.verify import verify
+from cloche.runtimes.worker.logfile import log_of
+from cloche.values import is_erased
+
+
+async def test_a_stream_that_lags_keeps_spools_and_gets_what_is_left_of_them(host, person):
+    host.stream.trouble = lambda: "before"
+    ann, bob = person("ann-marker"), person("bob", 1)
+    await host.record(ann, bob)
+    async with host.forgetting() as forgetting:
+        report = await forgetting.forget("ann-marker", "me", "ticket")
+        assert (report.order, report.erased, report.done) == (1, 1, True)
+        assert {place.place: place.erased for place in report.places if place.erased} == {"log": 1, "spools": 1}
+        assert "hands records on" in next(place.left[0] for place in report.places if place.place == "stream")
+        assert host.bytes_of("ann-marker") == []
+        host.stream.trouble = lambda: None
+        await host.shipper.ship_once()
+    assert {record.id for record in host.stream.kept} == {ann.id, bob.id}
+    assert [is_erased(record.personal) for record in host.stream.kept] == [True, False]
+    assert (await verify(SqliteReader(host.log), host.spool)).ok
+    said = to_json((await host.kept())[0])["erasure"]
+    assert (said["by"], said["reason"], said["order"]) == ("me", "ticket", 1)
+
+
+async def test_a_segment_that_a_gateway_writes_ends_and_is_not_left_out(host, person):
+    host.stream.trouble = lambda: "before"
+    spool = await host.record(person("ann-marker"), alive=True)
+    async with host.forgetting() as forgetting:
+        report = await forgetting.forget("ann-marker", "me", "ticket")
+    assert report.done, report
+    assert host.bytes_of("ann-marker") == []
+    await spool.append(msgspec.msgpack.encode(person("bob", 1)))
+    await spool.close()
+    assert len(list(spool.folder.glob("*.seg"))) == 2
+
+
+async def test_other_hosts_carry_an_order_out_by_its_mark_alone(host, another, person):
+    for each in (host, another):
+        await each.record(person("ann-marker"), person("bob", 1))
+    async with host.forgetting() as forgetting:
+        assert (await forgetting.forget("ann-marker", "me", "ticket")).done
+    assert another.bytes_of("ann-marker") != []
+    async with another.forgetting() as forgetting:
+        report = await forgetting.repeat()
+        assert (report.erased, report.done) == (1, True)
+        assert await forgetting.repeat() is None, "it is done"
+        assert (await forgetting.repeat(everything=True)).erased == 0
+    assert another.bytes_of("ann-marker") == []
+    assert [is_erased(record.personal) for record in await another.kept()] == [True, False]
+
+
+async def test_what_was_restored_is_forgotten_again(host, person):
+    await host.record(person("ann-marker"))
+    async with host.forgetting() as forgetting:
+        await forgetting.forget("ann-marker", "me", "ticket")
+    host.log.unlink()
+    await host.record(person("ann-marker"))
+    async with host.forgetting() as forgetting:
+        assert (await forgetting.repeat(everything=True)).erased == 1
+    assert host.bytes_of("ann-marker") == []
+
+
+async def test_an_order_is_about_what_was_recorded_before_it(host, person):
+    late = person("ann", time_us=2**62)
+    host.stream.trouble = lambda: "before"
+    await host.record(person("ann"), late)
+    async with host.forgetting() as forgetting:
+        report = await forgetting.forget("ann", "me", "ticket")
+        assert {place.place: place.erased for place in report.places if place.erased} == {"log": 1, "spools": 1}
+        assert (await forgetting.repeat(everything=True)).erased == 0
+    assert [is_erased(record.personal) for record in await host.kept()] == [True, False]
+
+
+async def test_who_is_held_stays_until_released(host, person):
+    await host.record(person("ann"), person("ann", 1, "pricing"))
+    async with host.forgetting() as forgetting:
+        held = await forgetting.hold("ann", "lawyer", "case 3", "pricing")
+        refused = await forgetting.forget("ann", "me", "ticket", "pricing")
+        assert (refused.order, refused.erased, refused.held) == (None, 0, [held])
+        partly = await forgetting.forget("ann", "me", "ticket")
+        assert (partly.erased, partly.held) == (1, [held])
+        assert [is_erased(record.personal) for record in await host.kept()] == [True, False]
+        assert (await forgetting.repeat(everything=True)).erased == 0, "it was held when the order came"
+        with pytest.raises(NotHeld):
+            await forgetting.release("bob", "me", "why")
+        await forgetting.release("ann", "lawyer", "over")
+        assert (await forgetting.forget("ann", "me", "ticket")).erased == 1
+
+
+async def test_names_that_are_kept_as_hmac_are_found_by_the_plain_one(host_of, person):
+    subjects = Subjects(b"key")
+    host = host_of(subjects)
+    await host.record(person(subjects.recorded("ann")), person("ann", 1), person(subjects.recorded("bob"), 2))
+    async with host.forgetting() as forgetting:
+        assert (await forgetting.forget("ann", "me", "ticket")).erased == 2
+    assert [is_erased(record.personal) for record in await host.kept()] == [True, True, False]
+
+
+async def test_a_log_that_is_away_is_said_and_the_keeper_tries_again(host, person, monkeypatch):
+    await host.record(person("ann-marker"))
+    async with host.forgetting() as forgetting:
+        monkeypatch.setattr("cloche.erasure.forget._PATIENCE_S", 0.0)
+        records = forgetting._records
+        ship, records._ship = records._ship, None
+        report = await forgetting.forget("ann-marker", "me", "ticket")
+        assert not report.done
+        records._ship = ship
+        monkeypatch.undo()
+        said = [word async for word in forgetting.keep_up()]
+        assert said == ["1 records erased up to order 1"]
+    assert host.bytes_of("ann-marker") == []
+
+
+async def test_answers_and_the_output_of_workers_go_too(host, person):
+    ann = person("ann-marker")
+    await host.record(ann)
+    key, digest, owner = b"k" * 32, b"d" * 32, b"o" * 16
+    await host.keys.claim(key, digest, owner, 10)
+    await host.keys.settle(key, owner, b'"of ann-marker"', ann.id)
+    output = log_of(host.workers, "toy", "1.0.0")
+    output.parent.mkdir(parents=True)
+    output.write_text("about ann-marker\n")
+    async with host.forgetting() as forgetting:
+        report = await forgetting.forget("ann-marker", "me", "ticket")
+    assert {place.place: place.erased for place in report.places if place.erased} == {
+        "log": 1,
+        "kept answers": 1,
+        "output of workers": 1,
+    }
+    assert host.bytes_of("ann-marker") == []
+
+
+@pytest.mark.parametrize("suffix", TABLE_FILES)
+async def test_files_that_were_exported_lose_the_person_and_nothing_else(host, person, suffix, tmp_path):
+    async with host.forgetting() as forgetting:
+        await host.record(person("ann-marker"), person("bob", 1), person(None, 2))
+        await forgetting.forget("nobody", "me", "to ship")
+        out, again = host.folder / f"all{suffix}", tmp_path / f"again{suffix}"
+        host.exports.note(out)
+        host.exports.note(host.folder / "never-written.csv")
+        await export(SqliteReader(host.log), State(Query(), 1), out, table_file(suffix))
+        mode = out.stat().st_mode
+        report = await forgetting.forget("ann-marker", "me", "ticket")
+        assert next(place for place in report.places if place.place == "exports").erased == 1
+        assert host.bytes_of("ann-marker") == []
+        await export(SqliteReader(host.log), State(Query(), 1), again, table_file(suffix))
+    assert out.stat().st_mode == mode
+    if suffix != ".jsonl":  # its lines have who erased it, too
+        assert rows(out) == rows(again)
+    assert len(rows(out)) == 3
+
+
+def rows(file):
+    if file.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        return pq.read_table(file).to_pylist()
+    lines = file.read_text().splitlines()
+    return lines[1:] if file.suffix == ".csv" else lines

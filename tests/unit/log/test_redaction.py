@@ -1,0 +1,79 @@
+"""What is left out of records is nowhere in them, and all else is as it was."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloche.log.redaction import MARKER, Redaction
+from cloche.log.subjects import PREFIX, Subjects
+from cloche.registry.redaction import read_pointer
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def escaped(name):
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+@given(st.dictionaries(st.text(min_size=1), VALUES, min_size=1, max_size=4), st.data())
+def test_a_pointer_takes_its_value_and_no_other(row, data):
+    name = data.draw(st.sampled_from(sorted(row)))
+    if name == "*":
+        return
+    redaction = Redaction([f"/input/{escaped(name)}"])
+    assert redaction.rows("input", [row, 1, None]) == [row | {name: MARKER}, 1, None]
+    assert redaction.rows("output", [row]) == [row]
+
+
+def test_pointers_lead_through_lists_and_names_to_every_row():
+    rows = [{"items": [{"id": 1, "to": {"street": "A"}}, {"id": 2}], "n": {"a": 1, "b": 2}}, {"items": "none"}]
+    redaction = Redaction(["/input/items/*/to/street", "/input/n/*", "/input/items/1/id", "/input/missing"])
+    assert redaction.rows("input", rows) == [
+        {"items": [{"id": 1, "to": {"street": MARKER}}, {"id": MARKER}], "n": {"a": MARKER, "b": MARKER}},
+        {"items": "none"},
+    ]
+    assert Redaction(["/output"]).rows("output", [{"a": 1}, None]) == [MARKER, MARKER]
+
+
+@pytest.mark.parametrize("value", ["Ann", 'it\'s "Ann"', "two\nlines", "Zoë", 123456, 12.75])
+def test_what_was_left_out_is_left_out_of_texts_however_it_is_written(value):
+    redaction = Redaction(["/input/note"])
+    redaction.rows("input", [{"note": value, "short": "a"}])
+    for said in (str(value), repr(value), json.dumps(value, ensure_ascii=False)):
+        assert redaction.text(f"KeyError: {said}, and a").strip("\"'").replace(MARKER, "") in (
+            *("KeyError: , and a", "KeyError: '', and a", 'KeyError: "", and a'),
+        )
+
+
+def test_what_is_in_every_text_stays():
+    redaction = Redaction(["/input"])
+    redaction.rows("input", [{"a": "is", "b": 7, "c": True, "d": None}])
+    assert redaction.text("this is 7 and True and None") == "this is 7 and True and None"
+
+
+@pytest.mark.parametrize("text", ["", "input", "/", "/input/", "/elsewhere/a", "/input//a", "/input/~2", "input/a"])
+def test_what_is_no_pointer_is_said(text):
+    with pytest.raises(ValueError, match="write /input/name"):
+        read_pointer(text)
+
+
+def test_a_subject_is_renamed_wherever_it_is_a_value():
+    subjects = Subjects(b"key")
+    hidden = subjects.recorded("4711")
+    assert hidden == subjects.recorded(hidden)
+    assert hidden.startswith(PREFIX)
+    assert subjects.names("4711") == ("4711", hidden)
+    redaction = Redaction([], ("4711", hidden))
+    rows = [{"visitor": {"id": 4711, "also": "4711"}, "other": ["47110", True, 4711.5]}]
+    assert redaction.rows("input", rows) == [
+        {"visitor": {"id": hidden, "also": hidden}, "other": ["47110", True, 4711.5]}
+    ]
+    assert redaction.text("no price for 4711") == f"no price for {hidden}"
