@@ -8,7 +8,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 ARGS ?=
 # Tests often wait for other processes, so there are more of them than cores.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 + (os.cpu_count() or 1))')
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))')
 
 # Where it is set, each of thousands of processes compiles all of Cloche again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -47,7 +47,7 @@ $(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt pyproject.toml | $(VENV)/bin/python
-	@echo "Installing what the checks need: about 320 MB to download, a minute or two the first time."
+	@echo "Installing what the checks need: about 390 MB to download, a minute or two the first time."
 	$(PIP) -r requirements/test.txt
 	$(PIP) --no-deps --editable .
 	@touch $@

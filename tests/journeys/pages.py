@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from serving import command_of, environ, kill, until
+from serving import START_S, command_of, environ, kill, until
 
 FOLDER = "/home/ada/models"
 PORTS = {"url": 8000, "control_url": 8002}
@@ -188,7 +188,7 @@ class Reader:
             assert ids is not None, f"{asked}\nshould print:\n{expected}\nbut prints:\n{shown}"
             self._ids |= ids
         if not self._ended:
-            until(self._is_settled)
+            until(self._is_settled, START_S)
 
     def _real(self, command: str) -> str:
         """Return a command with what is really there in the place of what the page shows."""

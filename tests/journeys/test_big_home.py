@@ -126,6 +126,17 @@ def test_a_home_with_many_live_models_is_as_one_with_few(
     evidence(f"A home with {MANY} live models, {WARM} kept warm, starts", f"{MANY}", said)
 
 
+def output(server: Server, address: str) -> str:
+    """Return what a model answers, once it is loaded: on a busy machine that takes longer than a deadline."""
+
+    def asked() -> str | None:
+        answer = server.ask("POST", address, {"input": ROW})
+        assert answer.status in (200, 503), answer.body
+        return answer.json.get("output")
+
+    return until(asked)
+
+
 def test_any_of_many_models_answers_its_first_call_and_sleeps_again(tmp_path: Path) -> None:
     home = home_of(tmp_path, 30, 2)
     with Server(
@@ -138,10 +149,8 @@ def test_any_of_many_models_answers_its_first_call_and_sleeps_again(tmp_path: Pa
         assert listed["model-029"]["versions"][0]["state"] == "ready"
         assert "/models/model-000/predict" in server.ask("GET", "/openapi.json").json["paths"]
         for number in (0, 7, 14):
-            answer = server.predict(f"model-{number:03d}", ROW)
-            assert (answer.status, answer.json["output"]) == (200, f"model-{number:03d} 1.0.1")
-        explicit = server.ask("POST", "/models/model-003/versions/1.0.0/predict", {"input": ROW})
-        assert (explicit.status, explicit.json["output"]) == (200, "model-003 1.0.0")
+            assert output(server, f"/models/model-{number:03d}/predict") == f"model-{number:03d} 1.0.1"
+        assert output(server, "/models/model-003/versions/1.0.0/predict") == "model-003 1.0.0"
         hasty = server.predict("model-020", ROW, Cloche_Deadline_Ms="1")
         assert (hasty.status, hasty.json["code"]) == (503, "version_loading")
         assert int(hasty.headers["retry-after"]) >= 1
