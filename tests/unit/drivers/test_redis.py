@@ -14,21 +14,6 @@ from cloche.ports import Mark, Position
 from cloche.testing import SinkContract, make_record
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    server = sinks.RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def server(running):
-    """An empty Redis."""
-    with running.client() as client:
-        client.flushall()
-    return running
-
-
 class TestRedis(SinkContract):
     @pytest.fixture(autouse=True)
     def _open(self, server):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-import sinks
 from cloche.drivers import open_idempotency
 from cloche.errors import InvalidSetting, StoreUnavailable
 from cloche.testing import IdempotencyContract
@@ -11,21 +10,6 @@ from cloche.testing.idempotency import DIGEST, INFERENCE, KEY, ONE
 pytest.importorskip("redis")
 
 from cloche.drivers.redis_keys import RedisKeys
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    server = sinks.RedisServer(tmp_path_factory.mktemp("redis"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def server(running):
-    """An empty Redis."""
-    with running.client() as client:
-        client.flushall()
-    return running
 
 
 class TestRedisKeys(IdempotencyContract):
