@@ -450,7 +450,10 @@ async def test_one_hung_shadow_does_not_keep_another_from_being_asked(gateway: G
 # ── records, and the end ──
 
 
-async def test_records_go_to_the_journal_together(gateway: Gateway, journal: Journal) -> None:
+async def test_records_go_to_the_journal_together(
+    gateway: Gateway, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow, "_LATER_S", 3600)
     live, beside = versions()
     gateway.loaded = shadowed(live, beside)
     for _ in range(3):
@@ -458,8 +461,7 @@ async def test_records_go_to_the_journal_together(gateway: Gateway, journal: Jou
     while len(beside.runtime.asked) < 3 or any(line.task for line in gateway.shadows._lines.values()):
         await asyncio.sleep(0.005)
     assert [record.kind for record in journal.records] == ["live"] * 3
-    while len(journal.records) == 3:
-        await asyncio.sleep(0.005)
+    await gateway.shadows.close()
     assert [record.kind for record in journal.records[3:]] == ["shadow"] * 3
 
 

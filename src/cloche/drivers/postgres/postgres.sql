@@ -77,8 +77,9 @@ on conflict (id, time_us) do update set subject = null, data = excluded.data
 where get_byte(kept.data, 0) not between 128 and 143;
 
 -- title: rewrite
--- A plain vacuum leaves the bytes where they are, until something else is written over them.
-vacuum full {month};
+-- A plain vacuum leaves the bytes where they are, until something else is written over them. It copies what an open
+-- transaction may still read, and says of how many rows.
+vacuum (full, verbose) {month};
 
 -- title: months_of_persons
 select inhrelid::regclass::text from pg_inherits where inhparent = to_regclass('cloche.personal') order by 1;

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
 import psycopg
+from psycopg.errors import Diagnostic
 
 from cloche.drivers.postgres.address import Address, Connection
 from cloche.drivers.postgres.statements import STATEMENTS
 
 _LOCK: Final = "10s"
+_OPEN_S: Final = 10.0
+"""For how long it waits for transactions that may still read what was erased."""
+_PAUSE_S: Final = 0.2
 _ALWAYS: Final = (
     "PostgreSQL has what was erased in its write-ahead log until it recycles those files, and in what was archived or "
     "backed up of it."
@@ -33,15 +39,42 @@ async def scrub(address: Address, erased: set[str]) -> Sequence[str]:
         await connection.execute(STATEMENTS["limit_rewrite"], (_LOCK,))
         for month in sorted(erased) or await _all(connection):
             try:
-                await connection.execute(STATEMENTS["rewrite"].format(month=month))
+                kept = await _rewrite(connection, month)
             except (psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable) as error:
                 said = error.diag.message_primary
                 left.append(f"{month} could not be written anew ({said}): its owner does so by VACUUM FULL {month}.")
             else:
-                erased.discard(month)
+                if kept:
+                    left.append(
+                        f"{month} has {kept} rows yet as they were before, for a transaction that is open in this "
+                        f"database (pg_stat_activity shows it). Once it has ended: VACUUM FULL {month}."
+                    )
+                else:
+                    erased.discard(month)
         with suppress(psycopg.errors.InsufficientPrivilege):
             await connection.execute("checkpoint")
     return left
+
+
+async def _rewrite(connection: Connection, month: str) -> int:
+    """Write a table anew; return how many rows it has yet that were erased or written over."""
+    kept = 0
+
+    def hear(said: Diagnostic) -> None:
+        nonlocal kept
+        if number := re.search(r"\d+", said.message_detail or ""):
+            kept = int(number[0])
+
+    connection.add_notice_handler(hear)
+    try:
+        until = asyncio.get_running_loop().time() + _OPEN_S
+        while True:
+            await connection.execute(STATEMENTS["rewrite"].format(month=month))
+            if not kept or asyncio.get_running_loop().time() > until:
+                return kept
+            await asyncio.sleep(_PAUSE_S)
+    finally:
+        connection.remove_notice_handler(hear)
 
 
 async def _all(connection: Connection) -> list[str]:
