@@ -2,6 +2,7 @@
 # make test     every check: format, lint, types, import contracts, tests
 # make prove    the tests with the counts that were promised; writes EVIDENCE.md   (ARGS="-k name" for some of them)
 # make bench    speed, side by side with a bare echo and the usual server; writes benchmarks/RESULTS.md
+#               (ARGS=--peers: with other model servers, too, for an hour)
 
 PYTHON ?= python3
 VENV := .venv

@@ -1,17 +1,17 @@
-"""The table of a run, for people."""
+"""The page of the short run, for people."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-Rounds = Sequence[Mapping[str, Mapping[str, float]]]
+from benchmarks.own import BARE_ECHO, FASTAPI
 
-ECHO, TUTORIAL = "bare ASGI echo", "FastAPI tutorial"
-BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+Rounds = Sequence[Mapping[str, Mapping[str, float]]]
 
 
 def write(
@@ -20,21 +20,37 @@ def write(
     memory: Mapping[str, Mapping[str, int]],
     first: Mapping[str, float],
     facts: Mapping[str, Any],
-    arguments: Sequence[str],
 ) -> None:
-    """Print the table, write RESULTS.md, and renew the table of the README."""
-    names = list(rounds[0])
-    table = _table(rounds, names)
+    """Print the table, and renew its places in RESULTS.md and the README."""
+    table = _table(rounds, list(rounds[0]))
     sides = _sides(rounds, memory, first, facts)
-    command = " ".join(["make bench", *([f"ARGS='{' '.join(arguments)}'"] if arguments else [])])
-    said = f"`{command}`, {len(rounds)} interleaved rounds, {time.strftime('%Y-%m-%d')}, {facts['machine']}."
-    text = "\n".join(["# Speed", "", said, "", *NOTES, "", *table, "", *sides, ""])
-    print(text)
-    (root / "benchmarks" / "RESULTS.md").write_text(text)
-    readme = root / "README.md"
-    before, _, rest = readme.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    readme.write_text("\n".join([before + BEGIN, said, "", *table, END]) + after)
+    said = f"`{command()}`, {len(rounds)} interleaved rounds, {time.strftime('%Y-%m-%d')}, {facts['machine']}."
+    lines = ["## Cloche, the echo and the tutorial", "", said, "", *NOTES, "", *table, "", *sides]
+    print("\n".join(lines))
+    renew(root / "benchmarks" / "RESULTS.md", "quick", lines)
+    renew(root / "README.md", "bench", [said, "", *table])
+
+
+def command() -> str:
+    """Return what a person types to do this again."""
+    options = " ".join(sys.argv[1:])
+    return f"make bench ARGS='{options}'" if options else "make bench"
+
+
+def renew(page: Path, name: str, lines: Sequence[str]) -> None:
+    """Put lines between the two marks of that name in a page."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, _, rest = page.read_text().partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"{page.name} has no {begin} … {end} for what was measured")
+    page.write_text(before + "\n".join([begin, *lines, end]) + after)
+
+
+def spread(values: Sequence[float], shape: str) -> str:
+    """Return the median of values, with the lowest and highest."""
+    show: Callable[[float], str] = shape.format
+    return f"**{show(median(values))}** ({show(min(values))}–{show(max(values))})"
 
 
 NOTES = [
@@ -56,12 +72,12 @@ def _table(rounds: Rounds, names: Sequence[str]) -> list[str]:
     ]
     for name in names:
         cells = [
-            _spread([one[name]["rate_32"] for one in rounds], "{:,.0f}"),
-            _spread([one[name]["rate_32"] / one[ECHO]["rate_32"] for one in rounds], "{:.2f}"),
-            _spread([one[name]["rate_32"] / one[TUTORIAL]["rate_32"] for one in rounds], "{:.1f}"),
-            _spread([one[name]["p99_us_32"] / 1000 for one in rounds], "{:.1f}"),
-            _spread([one[name]["p50_us_1"] for one in rounds], "{:,.0f}"),
-            _spread([one[name]["p50_us_1"] - one[ECHO]["p50_us_1"] for one in rounds], "{:,.0f}"),
+            spread([one[name]["rate_32"] for one in rounds], "{:,.0f}"),
+            spread([one[name]["rate_32"] / one[BARE_ECHO]["rate_32"] for one in rounds], "{:.2f}"),
+            spread([one[name]["rate_32"] / one[FASTAPI]["rate_32"] for one in rounds], "{:.1f}"),
+            spread([one[name]["p99_us_32"] / 1000 for one in rounds], "{:.1f}"),
+            spread([one[name]["p50_us_1"] for one in rounds], "{:,.0f}"),
+            spread([one[name]["p50_us_1"] - one[BARE_ECHO]["p50_us_1"] for one in rounds], "{:,.0f}"),
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
@@ -81,8 +97,3 @@ def _sides(
     lines.append(f"| `import cloche`, CPU | {facts['import_ms']:.0f} ms |")
     lines.append(f"| core install | {facts['packages']:.0f} packages, {facts['megabytes']:.0f} MB |")
     return lines
-
-
-def _spread(values: Sequence[float], shape: str) -> str:
-    show: Callable[[float], str] = shape.format
-    return f"**{show(median(values))}** ({show(min(values))}–{show(max(values))})"

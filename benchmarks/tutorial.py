@@ -1,4 +1,4 @@
-"""The server that every tutorial shows: FastAPI, pydantic, and the pickled pipeline in the process."""
+"""The server that every tutorial shows: FastAPI, pydantic, and the pickled model in the process."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import os
 
 import joblib
 from fastapi import FastAPI
-from pydantic import create_model
 
-FEATURES = 12
+from benchmarks.task import FEATURES, ITEM_FEATURES
+from benchmarks.tutorial_rows import Ranking, Row, numbers
 
-Row = create_model("Row", **{f"x{i}": (float, ...) for i in range(FEATURES)})  # type: ignore[call-overload]
 model = joblib.load(os.environ["BENCH_MODEL"])
 app = FastAPI()
 
 
 @app.post("/predict")
-async def predict(row: Row) -> dict[str, object]:  # type: ignore[valid-type]
-    values = [[getattr(row, f"x{i}") for i in range(FEATURES)]]
-    probabilities = model.predict_proba(values)[0]
+async def predict(row: Row) -> dict[str, object]:
+    probabilities = model.predict_proba([numbers(row, FEATURES)])[0]
     return {"label": int(probabilities.argmax()), "probabilities": probabilities.tolist()}
+
+
+@app.post("/rank")
+async def rank(ranking: Ranking) -> dict[str, object]:
+    scores = model.predict([numbers(item, ITEM_FEATURES) for item in ranking.items])
+    return {"scores": scores.tolist()}

@@ -14,45 +14,52 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "EVIDENCE.md"
 SEED = 2026
+HEADING = "## Run that ended at "
+NONE_CHOSEN = 5
+"""The status of pytest where no test was chosen."""
 MARKS = ("CLOCHE_PROVE", "PROVE,", "evidence")
 """What stands in a file whose tests count."""
 
 PREFACE = """# Evidence
 
-What `make prove` found when it ran last. A figure stands here only where the test beside it passed; `make test` runs
-the same tests with smaller counts.
+What `make prove` found. A figure stands here only where the test beside it passed when it ran last; a later run of some
+of the tests takes the place of what these had shown before. `make test` runs the same tests with smaller counts.
 """
 
 
 def main(arguments: list[str]) -> int:
     """Run the tests and write the page; return the status of the run."""
     began = time.monotonic()
-    status, cases = 0, []
+    status, cases, cut_short = 0, [], False
     for options in (["-m", "alone"], ["-m", "not alone", "-n", str(os.cpu_count() or 1), "--dist", "worksteal"]):
         ended, found = run([*options, *arguments])
-        status = status or ended
-        cases += found
-    text = page(cases, time.monotonic() - began, shlex.join(arguments))
-    PAGE.write_text(text, encoding="utf-8")
+        status = status or (0 if ended == NONE_CHOSEN else ended)
+        cases += found or []
+        cut_short = cut_short or found is None
+    newest = section(cases, time.monotonic() - began, shlex.join(arguments), cut_short)
+    before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    PAGE.write_text(
+        "\n".join([PREFACE, newest, *still_true(before, {name_of(case) for case in cases})]), encoding="utf-8"
+    )
     sys.stdout.write(f"{PAGE.relative_to(ROOT)} written\n")
     return status
 
 
-def run(options: list[str]) -> tuple[int, list[ElementTree.Element]]:
-    """Run the tests that count, and return the status with what came of each."""
+def run(options: list[str]) -> tuple[int, list[ElementTree.Element] | None]:
+    """Run the tests that count, and return the status with what came of each; None where the run was killed."""
     with tempfile.TemporaryDirectory(prefix="cloche-prove-") as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", f"--junitxml={report}", f"--hypothesis-seed={SEED}", *options]
         command += map(str, counted_files())
         status = subprocess.run(command, cwd=ROOT, env=os.environ | {"CLOCHE_PROVE": "1"}, check=False).returncode
-        return status, list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
+        return status, list(ElementTree.parse(report).iter("testcase")) if report.exists() else None
 
 
 def counted_files() -> Iterator[Path]:
@@ -63,27 +70,36 @@ def counted_files() -> Iterator[Path]:
             yield path.relative_to(ROOT)
 
 
-def page(cases: list[ElementTree.Element], took_s: float, chosen: str) -> str:
-    """Return EVIDENCE.md."""
+def section(cases: list[ElementTree.Element], took_s: float, chosen: str, cut_short: bool) -> str:
+    """Return the section of a run."""
     kinds = ("failure", "error", "skipped")
     found = {kind: [case for case in cases if case.find(kind) is not None] for kind in kinds}
     bad = {id(case) for cases_of_kind in found.values() for case in cases_of_kind}
     facts = {
-        "Date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "Commit": commit(),
         "Seed": f"{SEED} for Hypothesis; the other seeds are in the tests",
         "Machine": f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "Python": platform.python_version(),
         "Chosen": f"`{chosen}`" if chosen else "all tests that count",
         "Result": f"{len(cases) - len(bad)} tests passed, {len(found['failure'])} failed, {len(found['error'])} had an "
-        f"error, {len(found['skipped'])} were skipped, in {took_s / 60:.0f} minutes",
+        f"error, {len(found['skipped'])} were skipped, in {took_s / 60:.0f} minutes"
+        + ("; a part of the run was killed, and is not in this" if cut_short else ""),
     }
-    lines = [PREFACE, *(f"* {name}: {said}" for name, said in facts.items()), ""]
+    ended = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    lines = [f"{HEADING}{ended}", "", *(f"* {name}: {said}" for name, said in facts.items()), ""]
     lines += ["| claim | tried | came out | test |", "|---|---|---|---|"]
     lines += [f"| {' | '.join(row)} |" for case in cases if id(case) not in bad for row in rows_of(case)]
     for kind in kinds:
         lines += [f"\n{kind.title()}: {name_of(case)}" for case in found[kind]]
     return "\n".join(lines) + "\n"
+
+
+def still_true(page: str, again: Set[str]) -> Iterator[str]:
+    """Yield the sections of a page without what tests had shown that ran again, and none that then shows nothing."""
+    for text in page.split(f"\n{HEADING}")[1:]:
+        lines = [line for line in text.splitlines() if again.isdisjoint(line.replace("`", " ").split())]
+        if any(line.endswith("` |") for line in lines):
+            yield HEADING + "\n".join(lines) + "\n"
 
 
 def rows_of(case: ElementTree.Element) -> Iterator[list[str]]:

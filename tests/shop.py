@@ -77,6 +77,11 @@ class Obedient(Model):
             self.exit(row)
         return float(os.getpid())
 
+    def leak(self, row):
+        """Keep as many MB for ever as the row has seconds."""
+        vars(self).setdefault("kept", []).append(b"x" * (int(row["seconds"]) << 20))
+        return float(os.getpid())
+
     def loop(self, row):
         note_the_moment(row)
         while True:
@@ -102,4 +107,12 @@ class Slow(Model):
 
     def predict_one(self, row):
         time.sleep(0.2)
+        return row["x"]
+
+
+class Steady(Model):
+    """Takes ten milliseconds for every row, in company and alone."""
+
+    def predict_one(self, row):
+        time.sleep(0.01)
         return row["x"]

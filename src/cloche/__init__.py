@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cloche.notebook.live import make_default as make_default
     from cloche.notebook.live import pull as pull
     from cloche.notebook.live import releases as releases
+    from cloche.notebook.optimizing import optimize as optimize
     from cloche.notebook.people import forget as forget
     from cloche.notebook.people import hold as hold
     from cloche.notebook.people import release_hold as release_hold
@@ -45,6 +46,7 @@ _HOMES = {
     "forget": "cloche.notebook.people",
     "hold": "cloche.notebook.people",
     "make_default": "cloche.notebook.live",
+    "optimize": "cloche.notebook.optimizing",
     "publish": "cloche.notebook.publishing",
     "pull": "cloche.notebook.live",
     "release_hold": "cloche.notebook.people",
@@ -67,6 +69,7 @@ __all__ = [
     "forget",
     "hold",
     "make_default",
+    "optimize",
     "publish",
     "pull",
     "release_hold",

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from cloche.drivers import (
     check_sinks,
     erasing_file,
@@ -25,7 +27,7 @@ from cloche.drivers import (
     open_signing,
     open_sink,
 )
-from cloche.environments.interpreters import Interpreters, PythonOf
+from cloche.environments.python import when_needed
 from cloche.environments.shelf import Shelf
 from cloche.home import Home
 from cloche.ports import Erasing, ObjectStore
@@ -36,6 +38,7 @@ from cloche.secrets import is_reference, reveal, without_secrets
 from cloche.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from cloche.environments.interpreters import Interpreters
     from cloche.erasure.forget import Forgetting
     from cloche.erasure.report import Place
     from cloche.erasure.retention import Retention
@@ -51,8 +54,9 @@ if TYPE_CHECKING:
     from cloche.log.spool import Spool
     from cloche.log.subjects import Subjects
     from cloche.ports import IdempotencyStore, Journal, LogReader, Sink
-    from cloche.runtimes.load import RuntimeOptions
     from cloche.runtimes.remote import Workers
+    from cloche.runtimes.roster import CrewState
+    from cloche.siblings import Siblings
     from cloche.upkeep.schedules import Schedules
 
 
@@ -80,6 +84,8 @@ def open_registry(home: Home, settings: Settings | None = None) -> Registry:
 
 def open_interpreters(home: Home, settings: Settings, registry: Registry) -> Interpreters:
     """Return what says which Python runs a version of the registry. Nothing is made on the disk until it is used."""
+    from cloche.environments.interpreters import Interpreters
+
     return Interpreters(Shelf(home.environments), registry, settings.workers.environments)
 
 
@@ -175,10 +181,10 @@ class GatewayParts:
         await self.journal.close()
 
 
-def open_gateway(home: Home, settings: Settings, workers: Workers) -> GatewayParts:
+def open_gateway(home: Home, settings: Settings, workers: Workers, siblings: Siblings) -> GatewayParts:
     """Put a gateway together; call it inside the event loop that will serve it."""
     journal = _open_journal(home, settings)
-    followed = follow_registry(open_registry(home, settings), journal, workers, home, settings)
+    followed = follow_registry(open_registry(home, settings), journal, workers, home, settings, siblings)
     return GatewayParts(followed.gateway, followed.follower, journal)
 
 
@@ -216,7 +222,7 @@ def open_keys(home: Home, settings: Settings) -> IdempotencyStore:
 
 
 def follow_registry(
-    registry: Registry, journal: Journal, workers: Workers, home: Home, settings: Settings, run: Path | None = None
+    registry: Registry, journal: Journal, workers: Workers, home: Home, settings: Settings, siblings: Siblings
 ) -> Followed:
     """Put a gateway together that answers from a registry and records in a journal; inside its event loop.
 
@@ -226,23 +232,26 @@ def follow_registry(
         workers: who starts them.
         home: where the environments of versions are.
         settings: those in force.
-        run: where it says how it stands, and its workers write; without it, the home's.
+        siblings: the gateways of its server; in their folder it says how it stands, and its workers write.
     """
     from cloche.gateway import Gateway
     from cloche.gateway.follow import Follower
     from cloche.gateway.history import History
     from cloche.gateway.once import Once
+    from cloche.gateway.tally import Tally
     from cloche.gateway.versions import Versions
     from cloche.registry.standing import write_standing
     from cloche.registry.timeline import Timeline
+    from cloche.runtimes.load import runtime_options
 
-    run = run or home.run
     timeline = Timeline()
-    python_of = open_interpreters(home, settings, registry).of
-    versions = Versions(registry, workers, _runtime_options(run, settings, python_of), settings.limits)
+    python_of = when_needed(lambda: open_interpreters(home, settings, registry).of)
+    options = replace(runtime_options(siblings.run, settings.workers, python_of), gateways=siblings.count)
+    versions = Versions(registry, workers, options, settings.limits)
     history, once = History(registry, versions, timeline, settings.limits), Once(open_keys(home, settings))
-    gateway = Gateway(journal, history=history, once=once, subjects=subjects_of(home, settings))
-    tell = partial(write_standing, run)
+    subjects, tally = subjects_of(home, settings), Tally(siblings.cells)
+    gateway = Gateway(journal, history=history, once=once, subjects=subjects, tally=tally)
+    tell = partial(write_standing, siblings.run, gateway=siblings.number)
     follower = Follower(gateway, registry, versions, timeline, settings, tell)
     return Followed(gateway, follower, versions)
 
@@ -258,6 +267,8 @@ class KeeperParts:
     log: LogReader
     shadows: ShadowWatch
     schedules: Schedules
+    crews: Callable[[], list[CrewState]]
+    """How the workers of this host are doing."""
 
 
 def open_keeper(home: Home, settings: Settings) -> KeeperParts:
@@ -270,6 +281,7 @@ def open_keeper(home: Home, settings: Settings) -> KeeperParts:
     from cloche.insight.preflight import Preflight
     from cloche.insight.shadow import ShadowWatch
     from cloche.registry.standing import read_standing
+    from cloche.runtimes.roster import read_roster
 
     shipper = open_shipper(home, settings)
     registry, log = open_registry(home, settings), open_log(home, settings)
@@ -280,7 +292,8 @@ def open_keeper(home: Home, settings: Settings) -> KeeperParts:
     shadows = ShadowWatch(registry, log, partial(read_standing, home.run), settings.limits.deadline_ms)
     forgetting = open_forgetting(home, settings, shipper)
     schedules = _schedules(home, settings, shipper, forgetting, rollup_work(log, shipper.log, registry))
-    return KeeperParts(shipper, forgetting, controller, registry, log, shadows, schedules)
+    crews = partial(read_roster, home.run)
+    return KeeperParts(shipper, forgetting, controller, registry, log, shadows, schedules, crews)
 
 
 def open_forgetting(home: Home, settings: Settings, shipper: Shipper, *, ships: bool = False) -> Forgetting:
@@ -360,38 +373,20 @@ async def open_loader(
 ) -> AsyncIterator[Loader]:
     """Give what loads versions for inferences that are asked again, beside a server or without one.
 
-    Args:
-        home: the home.
-        settings: those in force.
-        tell: is told what is being made, where that takes a while.
+    Where something has to be made for that, `tell` is told what.
     """
     from cloche.gateway.versions import Versions
     from cloche.hindsight.loading import Loader, stepping_back
+    from cloche.runtimes.load import runtime_options
     from cloche.runtimes.pool import WorkerPool
 
     registry, pool = open_registry(home, settings), WorkerPool()
     python_of = open_interpreters(home, settings, registry).of
     with tempfile.TemporaryDirectory(prefix="cloche-again-", ignore_cleanup_errors=True) as run:
-        options = stepping_back(_runtime_options(Path(run), settings, python_of), tell)
+        options = stepping_back(runtime_options(Path(run), settings.workers, python_of), tell)
         versions = Versions(registry, pool, options, settings.limits)
         try:
             yield Loader(registry, versions)
         finally:
             await versions.close()
             await pool.stop()
-
-
-def _runtime_options(run: Path, settings: Settings, python_of: PythonOf) -> RuntimeOptions:
-    from cloche.runtimes.load import RuntimeOptions
-
-    logs = run / "workers"
-    logs.mkdir(parents=True, exist_ok=True)
-    workers = settings.workers
-    return RuntimeOptions(
-        logs=logs,
-        threads=workers.threads or max(1, (os.cpu_count() or 1) // 2),
-        load_ms=workers.load_ms,
-        hang_after_ms=workers.hang_after_ms,
-        confinement=confinement_of(workers),
-        python_of=python_of,
-    )

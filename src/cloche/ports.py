@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence, Set
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
-from cloche.values import Kind, Record, Signer, SigningKey, Tombstone
+from cloche.values import ExportedRow, Kind, Record, Signer, SigningKey, Tombstone
 
 _KEY = re.compile(r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._+=-]+(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._+=-]+)*")
 
@@ -95,7 +95,7 @@ class Seal(msgspec.Struct, frozen=True):
     """Of the records in the order of the spool, 16 bytes each."""
     links: bytes
     """One for each record, 32 bytes each."""
-    format: int = 1
+    format: int
 
     @property
     def end(self) -> int:
@@ -168,8 +168,8 @@ class Sealing(Protocol):
 class SealReader(Protocol):
     """Reads the seals of a log. A reader keeps this promise, too, where its sink keeps seals."""
 
-    def seals(self) -> AsyncGenerator[Seal]:
-        """Yield all of them, by `since_us`, as they stood when this began; who stops before the end closes it.
+    def seals(self, moment_us: int | None = None) -> AsyncGenerator[Seal]:
+        """Yield all, or those that have a moment, by `since_us`, as they stood when this began; who stops closes it.
 
         Raises:
             SinkUnavailable: the store can't be read.
@@ -365,8 +365,8 @@ class TableFile(Protocol):
 class ErasingFile(Protocol):
     """A kind of file that inferences are exported to."""
 
-    def erase(self, file: Path, draft: Path, inferences: Set[str]) -> int:
-        """Write a draft of the file with nothing but envelopes of these inferences; return how many it had.
+    def erase(self, file: Path, draft: Path, is_meant: Callable[[ExportedRow], bool]) -> int:
+        """Write a draft of the file with nothing but envelopes of the rows that are meant; return how many it had.
 
         Raises:
             OSError, ValueError: it can't be read as that kind.

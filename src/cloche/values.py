@@ -7,13 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
 
 Kind = Literal["live", "shadow", "history"]
 """Why a call was made. Only `live` calls count in experiments, drift and service levels."""
 
+
+Criticality = Literal["critical", "default", "sheddable"]
+"""What goes first where there is too much: `sheddable` waits behind all others, and is refused before them."""
+
+CRITICALITIES: Final[tuple[Criticality, ...]] = get_args(Criticality)
+"""In the order in which they are served."""
+
+LONGEST_WAIT_MS: Final = 25
+MOST_ROWS_TOGETHER: Final = 4096
+
+
+class Batching(msgspec.Struct, frozen=True):
+    """How the calls of a version go to its worker together."""
+
+    max_wait_ms: int = 0
+    """How long a call may wait for company while a worker is free, 0 to `LONGEST_WAIT_MS`."""
+    max_batch: int | None = None
+    """The most rows that go together, up to `MOST_ROWS_TOGETHER`. Where it is not said: as many as are quick."""
+
+
+OPPORTUNISTIC: Final = Batching()
+"""What queued meanwhile goes together, and nothing waits for it."""
 
 CLAIM: Final = "claim:"
 """How attributes begin that the caller's token says, and not a header."""
@@ -39,6 +61,10 @@ class Request(msgspec.Struct, frozen=True):
     """What the caller marked the call with (header `Idempotency-Key`), so that asking again gives the same answer."""
     may_go_back: bool = True
     """Whether the caller may ask what is not live: a version that is not active, or a moment of the past."""
+    criticality: Criticality | None = None
+    """How much it matters, where the caller said so (header `Cloche-Criticality`); never more than its model does."""
+    waited_s: float = 0.0
+    """How long it has waited for the event loop behind others, where that was seen."""
 
 
 NO_INFERENCE = "00000000-0000-7000-8000-000000000000"
@@ -69,6 +95,10 @@ class Ask(msgspec.Struct, frozen=True):
     """The call's whole deadline, for messages."""
     values: tuple[tuple[float | None, ...], ...] | None = None
     """The rows as numbers in the order of the frame's columns, where all are numbers or null (for inline runtimes)."""
+    caller: str = "anonymous"
+    """Who asks: of each criticality, callers have their turns one after the other."""
+    criticality: Criticality = "default"
+    batching: Batching = OPPORTUNISTIC
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -164,7 +194,7 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     shadows: bytes | None = None
     """Of a shadow: the id of the inference that it was asked beside."""
     hurried: bool = False
-    """Whether the caller gave it less time than its model does."""
+    """Whether the caller gave it less time than its model does, or said that it matters less."""
 
 
 RECORD_FORMAT = 1
@@ -191,6 +221,15 @@ _MAP: Final = range(0x80, 0x90)
 def is_erased(personal: bytes) -> bool:
     """Return whether a record has a tombstone in the place of its personal part, or nothing."""
     return not personal or personal[0] in _MAP
+
+
+class ExportedRow(NamedTuple):
+    """What tells whom a row of an exported file is about."""
+
+    id: str
+    model: str
+    time_us: int
+    subject: str | None
 
 
 class Signer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

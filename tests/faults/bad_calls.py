@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from raw_http import HEAD, chunked, post
 
 GOOD = b'{"input": {"width": 2, "height": 5}}'
@@ -203,3 +205,20 @@ FINE = {
     "a promise of more": post(GOOD, head=b"Expect: 100-continue\r\n"),
 }
 """Unusual, and right."""
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """Return `data` with up to four bytes or runs of bytes changed."""
+    changed = bytearray(data)
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(changed) + 1)
+        end = min(len(changed), place + chance.choice([0, 1, 1, 2, 8]))
+        changed[place:end] = chance.choice(
+            [
+                b"",
+                bytes([chance.randrange(256)]),
+                chance.choice([b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"-", b"e", b"0", b"1e999", b"null"]),
+                bytes(changed[place:end]) * 2,
+            ]
+        )
+    return bytes(changed)

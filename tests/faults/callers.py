@@ -6,9 +6,11 @@ import http.client
 import json
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from serving import Caller, cli, until
+from serving import Caller, Server, cli, until
 
 CALLERS = 6
 
@@ -54,6 +56,32 @@ class Callers:
 
     def __exit__(self, *_: object) -> None:
         self.rest()
+
+
+@contextmanager
+def beside(server: Server, model: str, row: object, callers: int = 3) -> Iterator[Counter[object]]:
+    """Call a model without a pause, and count statuses and failures meanwhile."""
+    seen: Counter[object] = Counter()
+    over = threading.Event()
+
+    def call() -> None:
+        with server.caller() as caller:
+            while not over.is_set():
+                try:
+                    seen[caller.predict(model, row).status] += 1
+                except Exception as error:
+                    seen[repr(error)] += 1
+                    return
+
+    threads = [threading.Thread(target=call) for _ in range(callers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
 
 
 def lost_and_repeated(home: Path, acknowledged: list[str]) -> tuple[list[str], list[str]]:

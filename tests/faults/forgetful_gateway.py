@@ -21,8 +21,8 @@ class Forgetful:
         return kept
 
 
-def open_forgetful(home, settings, workers, opened=gateway.open_gateway):
-    parts = opened(home, settings, workers)
+def open_forgetful(home, settings, workers, siblings, opened=gateway.open_gateway):
+    parts = opened(home, settings, workers, siblings)
     parts.gateway._journal = Forgetful(parts.journal)
     return parts
 

@@ -15,8 +15,8 @@ from cloche.settings import Server, Settings
 class ForgetfulSupervisor(Supervisor):
     """Starts another gateway than it should."""
 
-    def _start(self, module, listening, line):
-        return super()._start(module.replace("cloche.processes.gateway", "forgetful_gateway"), listening, line)
+    def _start(self, module, boot):
+        return super()._start(module.replace("cloche.processes.gateway", "forgetful_gateway"), boot)
 
 
 async def main(home):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bad_calls import BODIES, FINE, FRAMING, GOOD, HEADERS, NAMES
+from bad_calls import BODIES, FINE, FRAMING, GOOD, HEADERS, NAMES, mutated
 from bad_oracle import status_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -253,23 +253,6 @@ def test_any_change_to_a_good_request_is_answered_or_hung_up_on(server: Server, 
         f"{BROKEN_REQUESTS:,} connections",
         f"{memory_mb(server.gateway) - before:+.1f} MB",
     )
-
-
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """Return `data` with up to four bytes or runs of bytes changed."""
-    changed = bytearray(data)
-    for _ in range(chance.randint(1, 4)):
-        place = chance.randrange(len(changed) + 1)
-        end = min(len(changed), place + chance.choice([0, 1, 1, 2, 8]))
-        changed[place:end] = chance.choice(
-            [
-                b"",
-                bytes([chance.randrange(256)]),
-                chance.choice([b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"-", b"e", b"0", b"1e999", b"null"]),
-                bytes(changed[place:end]) * 2,
-            ]
-        )
-    return bytes(changed)
 
 
 def report(evidence: Callable[[str, str, str], None], claim: str, seen: dict[int, int]) -> None:

@@ -23,6 +23,7 @@ def test_public_names() -> None:
         "forget",
         "hold",
         "make_default",
+        "optimize",
         "publish",
         "pull",
         "release_hold",
@@ -85,7 +86,7 @@ def test_what_a_caller_can_meet_has_a_status() -> None:
     calls = [kind for kind in leaves if issubclass(kind, errors.CallError | errors.ServingError)]
     assert set(calls) == set(STATUS)
     for kind, status in STATUS.items():
-        assert (status < 500) == issubclass(kind, errors.CallError), kind
+        assert (status < 500) == issubclass(kind, errors.CallError) or kind is errors.PoisonInput, kind
 
 
 def test_what_the_keeper_can_be_asked_has_a_status() -> None:

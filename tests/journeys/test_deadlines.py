@@ -139,6 +139,6 @@ def test_a_model_that_is_busy_refuses_at_once_what_it_could_not_do_in_time(serve
     statuses = [status for status, _, _ in answers]
     assert {200, 503} <= set(statuses) <= {200, 503, 504}
     refused = [(took_s, retry_after) for status, took_s, retry_after in answers if status == 503]
-    assert all(retry_after == "1" for _, retry_after in refused)
+    assert all(1 <= int(retry_after or 0) <= 5 for _, retry_after in refused)
     assert min(took_s for took_s, _ in refused) < 0.2, "a refusal does not wait for its turn"
     until(lambda: server.predict("slow", {"x": 2}).status == 200)

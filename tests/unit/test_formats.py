@@ -28,15 +28,17 @@ from cloche.erasure.forget import Forgetting
 from cloche.erasure.orders import Orders
 from cloche.erasure.retention import Retention
 from cloche.errors import BackupDamaged, NewerFormat
+from cloche.log.chain import known
 from cloche.log.export import unfinished
 from cloche.log.quarantine import Note
 from cloche.log.sealing import Anchor
-from cloche.ports import Filter, Position
+from cloche.ports import Filter, Position, Seal
 from cloche.registry.bundle import decode_manifest
 from cloche.registry.erased import ErasedFile
 from cloche.registry.last_seen import LastSeen
 from cloche.registry.release import decode_release
 from cloche.registry.standing import read_standing
+from cloche.runtimes.roster import read_roster
 from cloche.runtimes.worker import manifest as worker_manifest
 from cloche.values import Tombstone
 
@@ -60,6 +62,7 @@ FORMATS = {
     "registry/release.py:RELEASE_FORMAT": Format("release-{n}.json", (HERE, "registry/test_release.py")),
     "registry/last_seen.py:SEEN_FORMAT": Format("formats/last-seen-{n}.json", (HERE,)),
     "registry/standing.py:STANDING_FORMAT": Format("formats/standing-{n}.json", (HERE,)),
+    "runtimes/roster.py:ROSTER_FORMAT": Format("formats/workers-{n}.json", (HERE,)),
     "log/segments.py:SEGMENT_FORMAT": Format("log-format-{n}/spool", ("log/test_formats.py", "log/test_segments.py")),
     "values.py:RECORD_FORMAT": Format("log-format-{n}/spool", ("log/test_formats.py", "log/test_ship.py")),
     "log/columns.py:COLUMNS_FORMAT": Format("log-format-{n}/spool", ("log/test_formats.py", "log/test_columns.py")),
@@ -69,6 +72,8 @@ FORMATS = {
     "drivers/sqlite_keys.py:KEYS_FORMAT": Format("formats/keys-{n}.db", (HERE, "drivers/test_sqlite_keys.py")),
     "drivers/parquet/actions.py:FORMAT": Format("formats/parquet-{n}", (HERE, "drivers/test_parquet.py")),
     "drivers/http.py:_FORMAT": Format("formats/sent-{n}.json", (HERE, "drivers/test_http.py")),
+    "drivers/postgres/keys.py:KEYS_FORMAT": Format("formats/postgres-keys-{n}.sql", ("drivers/test_postgres_keys.py",)),
+    "log/chain.py:SEAL_FORMAT": Format("formats/seal-{n}.msgpack", (HERE, "log/test_sealing.py")),
     "log/export.py:STATE_FORMAT": Format("formats/export-state-{n}.json", (HERE, "log/test_export.py")),
     "log/sealing.py:ANCHOR_FORMAT": Format("formats/anchor-{n}.json", (HERE,)),
     "erasure/orders.py:ORDER_FORMAT": Format("formats/orders-{n}", (HERE, "erasure/test_orders.py")),
@@ -172,6 +177,14 @@ def test_how_a_gateway_stands(fixture):
     assert read_standing(path.parent) is None, "it is true only while its gateway runs"
 
 
+def test_how_workers_are_doing(fixture):
+    path = fixture("formats/workers-1.json", "workers.json")
+    (crew,) = read_roster(path.parent)
+    assert (crew.model, crew.pids, crew.crashing) == ("area", [41, 42], True)
+    newer(path)
+    assert read_roster(path.parent) == [], "it is true only while its supervisor runs"
+
+
 async def test_kept_answers(fixture):
     path = fixture("formats/keys-1.db")
     keys = SqliteKeys(path, lambda: 4_102_444_800_000_000)
@@ -233,10 +246,10 @@ async def test_which_orders_were_carried_out(fixture, tmp_path):
 
 def test_the_list_of_exports(fixture):
     exports = Exports(fixture("formats/exports-1.jsonl"), lambda _: None)  # type: ignore[arg-type, return-value]
-    assert exports._erase({"an id"}).done
+    assert exports._paths() == [Path("/srv/out.csv")]
     newer(exports._file)
     with refused("the list of exports"):
-        exports._erase({"an id"})
+        exports._paths()
 
 
 def test_what_retention_has_done(fixture):
@@ -262,6 +275,10 @@ def test_small_things_that_are_read_as_they_are():
     assert msgspec.json.decode((formats / "erased-1.json").read_bytes(), type=ErasedFile).order == 3
     anchor = msgspec.json.decode((formats / "anchor-1.json").read_bytes(), type=Anchor)
     assert anchor.chains["spool"].count == 2
+    seal = msgspec.msgpack.decode((formats / "seal-1.msgpack").read_bytes(), type=Seal)
+    assert (known(seal).spool, seal.end) == ("spool", 2)
+    with refused("a seal of spool spool"):
+        known(msgspec.structs.replace(seal, format=2))
 
 
 async def test_a_backup(fixture):

@@ -12,6 +12,7 @@ from cloche.registry.bundle import Each, OnUnseen, Takes
 from cloche.registry.redaction import read_pointer
 from cloche.schema import UnknownFields
 from cloche.settings import LONGEST_MS
+from cloche.values import LONGEST_WAIT_MS, MOST_ROWS_TOGETHER
 
 Comparison: TypeAlias = Literal["equal", "schema"]
 """How a fresh worker's answers to the examples are compared with the author's."""
@@ -21,6 +22,13 @@ _CHOICES = {
     "on_unseen": get_args(OnUnseen),
     "takes": (None, *get_args(Takes)),
     "golden": get_args(Comparison),
+}
+
+_NUMBERS = {
+    "deadline_ms": ("milliseconds", LONGEST_MS),
+    "hang_after_ms": ("milliseconds", LONGEST_MS),
+    "max_wait_ms": ("milliseconds", LONGEST_WAIT_MS),
+    "max_batch": ("rows", MOST_ROWS_TOGETHER),
 }
 
 _LISTS = {
@@ -53,9 +61,13 @@ class Draft:
     golden: Comparison = "equal"
     deadline_ms: int | None = None
     hang_after_ms: int | None = None
+    max_wait_ms: int | None = None
+    max_batch: int | None = None
     description: str | None = None
     message: str | None = None
     vendor: bool = False
+    optimize: bool = False
+    """Whether it gets a second form, where one is faster and answers the same."""
     sign: str | Path | None = None
     """The file of a private key that it is signed with."""
     providers: Sequence[str] | None = None
@@ -73,10 +85,10 @@ def check_options(draft: Draft) -> None:
     for name, allowed in _CHOICES.items():
         if getattr(draft, name) not in allowed:
             raise _meaningless(draft, name, f"it is one of {', '.join(map(repr, allowed))}")
-    for name in ("deadline_ms", "hang_after_ms"):
+    for name, (unit, most) in _NUMBERS.items():
         value = getattr(draft, name)
-        if value is not None and not (type(value) is int and 1 <= value <= LONGEST_MS):
-            raise _meaningless(draft, name, f"it is a whole number of milliseconds, from 1 to {LONGEST_MS}")
+        if value is not None and not (type(value) is int and 1 <= value <= most):
+            raise _meaningless(draft, name, f"it is a whole number of {unit}, from 1 to {most}")
     _check_texts(draft)
     if not _is_names(draft.providers):
         raise _meaningless(draft, "providers", "it is a list of ONNX Runtime's names, as ['CUDAExecutionProvider']")

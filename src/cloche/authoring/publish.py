@@ -23,6 +23,9 @@ from cloche.authoring.kinds.kind import OnlyWorkersOpenIt
 from cloche.authoring.kinds.mlflow import installed
 from cloche.authoring.kinds.pickle_file import SUFFIXES
 from cloche.authoring.missing import advised
+from cloche.authoring.optimizing.finding import Around
+from cloche.authoring.optimizing.publishing import with_second
+from cloche.authoring.optimizing.unpublished import second_form
 from cloche.authoring.outcomes import Outcome, about_answers, close_to, describe_outputs, golden_lines, same_type
 from cloche.authoring.own import own_outcomes
 from cloche.authoring.packing import pack
@@ -33,7 +36,7 @@ from cloche.authoring.settle import Settled, check_score, faster, none_works, se
 from cloche.authoring.traits import Traits
 from cloche.authoring.trial import NO_STEPS, Trial
 from cloche.authoring.wheels import collect_wheels
-from cloche.environments.interpreters import PythonOf, this_python
+from cloche.environments.python import PythonOf, this_python
 from cloche.errors import (
     ClocheError,
     FileUnusable,
@@ -120,6 +123,7 @@ def publish(
         RegistryError: the registry can't take it.
         KeyUnusable: it is to be signed with what is no key; nothing was published.
         MissingExtra: a package that this needs is not installed.
+        ConversionFailed, ServingError: it was to be optimized, and what converts it, or its worker, died.
     """
     with _translated(tempfile.gettempdir()):
         check_options(draft)
@@ -129,6 +133,8 @@ def publish(
         if draft.vendor:
             with _step(progress, "collecting the wheels of its packages"):
                 prepared = _vendored(prepared)
+        if draft.optimize:
+            prepared = _optimized(prepared, registry, Around(progress, confinement))
     with _translated(registry.where), _step(progress, f"writing to {registry.where}"):
         key = None if draft.sign is None else SigningKey(private_key=str(draft.sign))
         return wait_for(_add(prepared, registry, key))
@@ -148,6 +154,16 @@ def _vendored(prepared: Prepared) -> Prepared:
         contents={**prepared.contents, **wheels},
         notices=[*prepared.notices, said],
     )
+
+
+def _optimized(prepared: Prepared, registry: Registry, around: Around) -> Prepared:
+    """Add a second form to a version, where there is one that agrees and is faster."""
+    second, said = second_form(prepared.manifest, prepared.contents, registry, around)
+    notices = [*prepared.notices, said]
+    if second is None:
+        return replace(prepared, notices=notices)
+    contents = {**prepared.contents, second.file.path: second.data}
+    return replace(prepared, manifest=with_second(prepared.manifest, second), contents=contents, notices=notices)
 
 
 def _about_packages(prepared: Prepared, added: Added) -> list[str]:
@@ -337,6 +353,8 @@ def _manifest(draft: Draft, packed: Packed, flavor: Flavor, examples: Examples |
         each=draft.each,
         deadline_ms=draft.deadline_ms,
         hang_after_ms=draft.hang_after_ms,
+        max_wait_ms=draft.max_wait_ms,
+        max_batch=draft.max_batch,
         description=draft.description,
         **packed.fields,
     )

@@ -63,7 +63,10 @@ class Maker:
         Raises:
             StoreUnavailable, OSError: the place or the home can't be used. What was copied is of use to the next one.
             SinkUnavailable, LogCorrupt: a database can't be copied.
+            OrdersDiffer: the place has backups of another home.
         """
+        if registry is not None:
+            await keep_orders(registry, self._place.store)  # before hours go by, if it is another home's place
         now_us = time.time_ns() // 1000
         self._there = await self._place.pieces()
         settings = self._home.settings_file

@@ -14,7 +14,7 @@ import time
 
 import msgspec
 
-from cloche.errors import BackupDamaged, BackupNotFound, NewerFormat
+from cloche.errors import BackupDamaged, BackupNotFound, NewerFormat, OrdersDiffer
 from cloche.ports import ObjectStore
 from cloche.registry.audit import RELEASE_KEY
 
@@ -148,9 +148,21 @@ class BackupPlace:
 
 
 async def keep_orders(source: ObjectStore, target: ObjectStore) -> int:
-    """Copy the orders about people that `target` lacks, and what marks them; return how many objects that were."""
-    copied = 0
+    """Copy the orders about people that `target` lacks, and what marks them; return how many objects that were.
+
+    Raises:
+        OrdersDiffer: those that both have are not the same.
+    """
+    there = {key async for key in target.list(_ORDERS)}
+    lacking: list[str] = []
+    alike: list[str] = []
     async for key in source.list(_ORDERS):
+        (alike if key in there else lacking).append(key)
+    for key in [key for key in alike if key.count("/") == 1][-2:]:  # what makes marks, and the newest order
+        if await source.get(key) != await target.get(key):
+            raise OrdersDiffer(where=source.where, other=target.where)
+    copied = 0
+    for key in lacking:
         if (data := await source.get(key)) is not None:
             copied += await target.put_if_absent(key, data)
     return copied

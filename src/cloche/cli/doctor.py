@@ -20,12 +20,14 @@ import msgspec
 
 from cloche import __version__
 from cloche.cli import show
+from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
 from cloche.cli.probing import Attempt, probed
 from cloche.cli.storing import Storing, tried_store
 from cloche.environments.shelf import UNUSED_DAYS, Shelf
 from cloche.errors import InvalidSetting
 from cloche.processes.boot import ServerFile
+from cloche.runtimes.residence import CAN_WEIGH
 from cloche.secrets import without_secrets
 from cloche.settings import SECRETS, Settings, declared, sources
 
@@ -51,15 +53,31 @@ _CALLS = {"pidfd": "pidfd_open", "memfd": "memfd_create", "fdatasync": "fdatasyn
 
 
 @click.command()
+@click.option(
+    "--load",
+    metavar="MODEL",
+    help="Instead, measure what the model answers here, by number of workers: its default version, or MODEL@VERSION.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.5, 3600),
+    default=20.0,
+    show_default=True,
+    metavar="S",
+    help="For about how long --load asks it.",
+)
 @show.json_option
 @click.pass_obj
-def doctor(place: Place, as_json: bool) -> None:
+def doctor(place: Place, load: str | None, seconds: float, as_json: bool) -> None:
     """Say what holds on this machine: versions, disk, extras, the home, settings, guarantees, what models can't do.
 
     The last is tried: a worker, started as the settings say, does its best.
 
     Ends with status 1 where the settings can't be used.
     """
+    if load is not None:
+        _measure(place, load, seconds, as_json)
+        return
     machine, home = _machine(), _home(place)
     extras = {name: _installed(name) for name in EXTRAS}
     try:
@@ -80,6 +98,16 @@ def doctor(place: Place, as_json: bool) -> None:
         _say_attempts(attempts, not_tried)
     if error:
         raise click.ClickException(error)
+
+
+def _measure(place: Place, model: str, seconds: float, as_json: bool) -> None:
+    from cloche.cli.load import measure_load, say_load
+
+    found = wait_for(measure_load(place, model, seconds, show.Steps()))
+    if as_json:
+        show.document(found)
+    else:
+        say_load(found, ServerFile.read(place.home))
 
 
 def guarantees(settings: Settings, storing: Storing) -> dict[str, dict[str, Any]]:
@@ -106,6 +134,15 @@ def guarantees(settings: Settings, storing: Storing) -> dict[str, dict[str, Any]
         "a version is published whole or not at all": _promise(storing.whole, storing.why),
         "a dead worker is noticed within milliseconds": _promise(
             hasattr(os, "pidfd_open"), "by pidfd" if hasattr(os, "pidfd_open") else "without pidfd, by end of file"
+        ),
+        "a worker that takes too much memory is replaced": _promise(
+            CAN_WEIGH and bool(settings.workers.max_rss_mb),
+            f"workers.max_rss_mb is {settings.workers.max_rss_mb or '0: it may take any'}"
+            if CAN_WEIGH
+            else "this platform does not tell what a process takes",
+        ),
+        "where memory runs out, a worker is ended and no gateway": _promise(
+            linux, "the kernel is told to end workers first" if linux else "this platform takes no such advice"
         ),
     }
 

@@ -17,7 +17,7 @@ from cloche.cli.backup import open_place
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
 from cloche.erasure.orders import Orders
-from cloche.errors import ClocheError
+from cloche.errors import BackupDamaged, ClocheError, NewerFormat
 from cloche.home import Home
 from cloche.log.reading import timestamp
 from cloche.settings import Settings
@@ -59,12 +59,24 @@ def restore(place: Place, url: str, wanted: str | None, lists: bool, as_json: bo
 
 
 async def _list(source: BackupPlace, as_json: bool) -> None:
-    backups = [await source.read(found) for found in await source.ids()]
+    found = [await _readable(source, each) for each in await source.ids()]
+    backups = [each for each in found if isinstance(each, Backup)]
     if as_json:
         show.document([{"id": each.id, "created_us": each.created_us, "size": each.size} for each in backups])
-        return
-    rows = [(each.id, timestamp(each.created_us), f"{each.size / 1e6:,.1f} MB", each.made_by) for each in backups]
-    show.table(("backup", "begun", "size", "made by cloche"), rows)
+    else:
+        rows = [(each.id, timestamp(each.created_us), f"{each.size / 1e6:,.1f} MB", each.made_by) for each in backups]
+        show.table(("backup", "begun", "size", "made by cloche"), rows)
+    for error in found:
+        if not isinstance(error, Backup):
+            show.note(str(error))
+
+
+async def _readable(source: BackupPlace, wanted: str) -> Backup | ClocheError:
+    """Return a backup, or what is wrong with it: one that is damaged hides no other."""
+    try:
+        return await source.read(wanted)
+    except (BackupDamaged, NewerFormat) as error:
+        return error
 
 
 async def _restore(

@@ -18,7 +18,7 @@ from cloche.processes.boot import ServerFile, start_logging
 from cloche.processes.supervisor import Supervisor
 from cloche.registry.release import Live
 from cloche.secrets import without_secrets
-from cloche.settings import Settings
+from cloche.settings import MOST_GATEWAYS, Settings
 
 GREETING_S = 5.0
 """How long the registry may take to say what is live, before the server starts without being greeted by that."""
@@ -33,6 +33,12 @@ MOST_GREETED = 20
 @click.option(
     "--control-port", type=click.IntRange(0, 65535), metavar="N", help="Port of the keeper; 0 picks a free one."
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(0, MOST_GATEWAYS),
+    metavar="N",
+    help="Gateways that share the port, each a process; 0 means one for each core.",
+)
 @click.option("--insecure", is_flag=True, default=None, help="Listen on other hosts without a token.")
 @click.option(
     "--log-mode",
@@ -40,35 +46,21 @@ MOST_GREETED = 20
     help="Answer once a record is on disk, once the operating system has it, once the sink has it, or at once.",
 )
 @click.pass_obj
-def serve(
-    place: Place,
-    host: str | None,
-    port: int | None,
-    control_port: int | None,
-    insecure: bool | None,
-    log_mode: str | None,
-) -> None:
+def serve(place: Place, /, log_mode: str | None, **server_options: object) -> None:
     """Serve what is live, until Ctrl-C or SIGTERM.
 
     Both finish the calls in flight, keep their records, and end with status 0. A second Ctrl-C ends at once. Options
     not given come from CLOCHE_* and cloche.toml; `cloche doctor` shows which.
     """
-    flags = {
-        "server.host": host,
-        "server.port": port,
-        "server.control_port": control_port,
-        "server.insecure": insecure,
-        "log.mode": log_mode,
-    }
-    settings = place.settings(flags)
+    flags = {f"server.{name}": value for name, value in server_options.items()}
+    settings = place.settings(flags | {"log.mode": log_mode})
     check_sinks(settings.log.sinks)
     if settings.idempotency is not None:
         check_idempotency(settings.idempotency)
-    live = wait_for(_live(place))
     supervisor = Supervisor(place.home, settings)
     server = supervisor.open()
     start_logging()
-    wait_for(_run(supervisor, lambda: _greet(place, settings, server, live)))
+    wait_for(_run(supervisor, place, lambda live: _greet(place, settings, server, live)))
     _say("Stopped.")
 
 
@@ -83,7 +75,8 @@ async def _live(place: Place) -> Live | str:
         return f"The registry can't be read: {error.strerror or 'it does not answer'}."
 
 
-async def _run(supervisor: Supervisor, greet: Callable[[], None]) -> None:
+async def _run(supervisor: Supervisor, place: Place, greet: Callable[[Live | str], None]) -> None:
+    """Serve until a signal comes. What is live is read meanwhile: gateways take longer to start than that."""
     stopping = asyncio.Event()
 
     def stop(number: signal.Signals) -> None:
@@ -96,8 +89,15 @@ async def _run(supervisor: Supervisor, greet: Callable[[], None]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    greet()
-    await supervisor.run(stopping)
+    serving = asyncio.create_task(supervisor.run(stopping))
+    try:
+        await supervisor.begun.wait()
+        greet(await _live(place))
+    except BaseException:
+        stopping.set()
+        raise
+    finally:
+        await serving
 
 
 def live_lines(live: Live | str) -> list[str]:

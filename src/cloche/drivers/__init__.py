@@ -219,10 +219,13 @@ def _kind(address: str) -> str:
     return scheme + separator
 
 
+_POSTGRES_KEYS = Driver("cloche.drivers.postgres", "PostgresKeys", **_POSTGRES_NEEDS, parts=("alembic", "sqlalchemy"))
 _REDIS_KEYS = Driver("cloche.drivers.redis_keys", "RedisKeys", needs="redis", requirement="cloche[redis]")
 
 IDEMPOTENCY: Mapping[str, Driver] = {
     "file": Driver("cloche.drivers.sqlite_keys", "SqliteKeys"),
+    "postgresql": _POSTGRES_KEYS,
+    "postgres": _POSTGRES_KEYS,
     "redis": _REDIS_KEYS,
     "rediss": _REDIS_KEYS,
 }

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -26,15 +26,6 @@ refuse it unless they are the `same`, or run it with those of the `host`."""
 
 RETRY_S: Final = 10.0
 """How long after a build has failed it is not tried again, however often it is asked for."""
-
-PythonOf = Callable[[Manifest, Tell], Awaitable[str]]
-"""Says which interpreter runs a version, and makes it where it has to. It is told what to tell those who wait."""
-
-
-async def this_python(manifest: Manifest, tell: Tell) -> str:
-    """Say that every version is run by the interpreter of this process."""
-    del manifest, tell
-    return sys.executable
 
 
 class Interpreters:

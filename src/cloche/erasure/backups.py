@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +9,10 @@ from pathlib import Path
 import msgspec
 
 from cloche.backup.place import BackupPlace, keep_orders
+from cloche.erasure.lists import add, entries
 from cloche.erasure.report import Reached
 from cloche.erasure.wanted import Found, Wanted
-from cloche.errors import ClocheError, NewerFormat
+from cloche.errors import ClocheError
 from cloche.ports import ObjectStore
 
 PLACES_FORMAT = 1
@@ -47,13 +47,7 @@ class Backups:
         """Add a place to the list, durably, unless it is there."""
         if url in self.urls():
             return
-        line = msgspec.json.encode(Noted(url, time.time_ns() // 1000)) + b"\n"
-        descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, line)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        add(self._file, Noted(url, time.time_ns() // 1000))
 
     def urls(self) -> list[str]:
         """Return the places, the first first.
@@ -61,14 +55,7 @@ class Backups:
         Raises:
             NewerFormat: a later Cloche wrote the list.
         """
-        try:
-            lines = self._file.read_bytes().splitlines()
-        except FileNotFoundError:
-            return []
-        noted = [msgspec.json.decode(line, type=Noted) for line in lines if line]
-        for each in noted:
-            if each.format > PLACES_FORMAT:
-                raise NewerFormat(what="the list of backups", found=each.format, known=PLACES_FORMAT)
+        noted = entries(self._file, Noted, "the list of backups", PLACES_FORMAT)
         return list(dict.fromkeys(each.url for each in noted))
 
     async def erase(self, wanted: Wanted, found: Found) -> Reached:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
 import msgspec
 
+from cloche.erasure.lists import add, entries
 from cloche.erasure.report import Reached
 from cloche.erasure.wanted import Found, Wanted
-from cloche.errors import ClocheError, NewerFormat
+from cloche.errors import ClocheError
 from cloche.log.export import folder_of
 from cloche.ports import ErasingFile
+from cloche.values import ExportedRow
 
 LIST_FORMAT = 1
 
@@ -40,41 +41,44 @@ class Exports:
 
     def note(self, out: Path) -> None:
         """Add a file to the list, durably."""
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        line = msgspec.json.encode(Exported(str(out.absolute()), time.time_ns() // 1000)) + b"\n"
-        descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, line)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        add(self._file, Exported(str(out.absolute()), time.time_ns() // 1000))
 
     async def erase(self, wanted: Wanted, found: Found) -> Reached:
-        """Take the inferences that were found out of every file that is still where it was written to."""
-        del wanted
-        if not found.inferences:
-            return Reached(self.name)
-        return await asyncio.to_thread(self._erase, {str(UUID(bytes=each)) for each in found.inferences})
+        """Take them out of every file that is still where it was written to.
 
-    def _erase(self, inferences: Set[str]) -> Reached:
+        By the inferences that were found; and by the subject, since a file may have what retention took from the log.
+        """
+        inferences = {str(UUID(bytes=each)) for each in found.inferences}
+
+        def is_meant(row: ExportedRow) -> bool:
+            if row.id in inferences:
+                return True
+            return row.subject is not None and wanted.order_about(row.subject, row.model, row.time_us) is not None
+
+        return await asyncio.to_thread(self._erase, is_meant)
+
+    def _erase(self, is_meant: Callable[[ExportedRow], bool]) -> Reached:
         erased, left = 0, []
         for path in self._paths():
             if folder_of(path).exists():
-                left.append(f"An export to {path} was cut short: begin it anew, or delete {folder_of(path)}.")
+                left.append(
+                    f"An export to {path} is not complete. If it is under way, the keeper looks into it in an hour; if "
+                    f"it was cut short, begin it anew, or delete {folder_of(path)}."
+                )
             if not path.is_file():
                 continue
             try:
-                erased += self._rewrite(path, inferences)
+                erased += self._rewrite(path, is_meant)
             except (OSError, ValueError, LookupError, ClocheError) as error:
                 left.append(f"{path} could not be written anew ({error}): delete it, or export it again.")
         if erased:
             left.append("Files that were copied or moved since are not known here.")
         return Reached(self.name, erased, left)
 
-    def _rewrite(self, path: Path, inferences: Set[str]) -> int:
+    def _rewrite(self, path: Path, is_meant: Callable[[ExportedRow], bool]) -> int:
         draft = path.with_name(f".{path.name}.erasing")
         try:
-            rows = self._opener(path.suffix.lower()).erase(path, draft, inferences)
+            rows = self._opener(path.suffix.lower()).erase(path, draft, is_meant)
             if rows:
                 shutil.copymode(path, draft)
                 draft.replace(path)
@@ -83,12 +87,5 @@ class Exports:
         return rows
 
     def _paths(self) -> list[Path]:
-        try:
-            lines = self._file.read_bytes().splitlines()
-        except FileNotFoundError:
-            return []
-        listed = [msgspec.json.decode(line, type=Exported) for line in lines if line]
-        for each in listed:
-            if each.format > LIST_FORMAT:
-                raise NewerFormat(what="the list of exports", found=each.format, known=LIST_FORMAT)
+        listed = entries(self._file, Exported, "the list of exports", LIST_FORMAT)
         return list(dict.fromkeys(Path(each.path) for each in listed))

@@ -8,10 +8,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from cloche.erasure.orders import Order, Orders
+from cloche.erasure.orders import Holds, Order, Orders
 from cloche.erasure.report import Hold, Place, Reached, Report, tried
 from cloche.erasure.wanted import Found, Wanted
 from cloche.errors import NewerFormat, NotHeld
@@ -22,10 +23,21 @@ from cloche.log.settle import held
 from cloche.log.ship import Shipper
 from cloche.log.subjects import Subjects
 from cloche.ports import Cursor, Erasing, Filter, LogReader, Position, Sink
+from cloche.settings import LONGEST_MS
 from cloche.values import Record
 
 STATE_FORMAT = 1
 
+LATE_US: Final = (LONGEST_MS + 300_000) * 1000
+"""So long after an order a call that was under way then may still be recorded: none may take longer."""
+
+_MOST_US: Final = range(60_000_000, 180_000_000)
+"""By then nearly all of them have been."""
+
+_NOBODY: Final = (
+    "Nobody is recorded under that name. Names that were recorded with another log.subject_key than today's are found "
+    "with that one alone."
+)
 _PAGE = 500
 _PATIENCE_S = 15.0
 _LOOK_S = 0.1
@@ -35,7 +47,14 @@ class _State(msgspec.Struct, frozen=True):
     """Which orders this host has carried out: all up to this one."""
 
     done: int = 0
+    closed: int | None = None
+    """Up to this one no record can come any more that they are about; None for all that are done."""
     format: int = STATE_FORMAT
+
+    @property
+    def open(self) -> slice:
+        """Those that were carried out, and that records may still come of."""
+        return slice(self.done if self.closed is None else self.closed, self.done)
 
 
 class Records:
@@ -76,13 +95,17 @@ class Records:
                 await self._ship()
             await asyncio.sleep(_LOOK_S)
 
-    async def erase_in_spools(self, wanted: Wanted) -> Reached:
-        """Blank what is still in spools, since a sink does not have it yet."""
+    async def erase_in_spools(self, wanted: Wanted, found: Found) -> Reached:
+        """Blank what is still in spools, since a sink does not have it yet; it gets nothing else from then on."""
 
         def is_meant(record: Record) -> bool:
-            return wanted.order_of(record) is not None
+            meant = wanted.order_of(record) is not None
+            if meant:
+                found.add(record)
+            return meant
 
         counts = await self._shipper.with_spools(lambda spool: erase_in_spool(spool, is_meant))
+        await self._shipper.between_batches()
         erased, still = (sum(each) for each in zip(*counts, strict=True)) if counts else (0, 0)
         left = [f"{still:,} records are in a file that a gateway writes just now. The keeper tries again."]
         return Reached("spools", erased, left if still else [], done=not still)
@@ -95,7 +118,8 @@ class Records:
                     yield [record for record in page if wanted.order_of(record)]
             return
         page = []
-        async for record in self._reader.scan(Filter(model=wanted.model, until_us=wanted.until_us)):
+        asked = Filter(model=wanted.model, since_us=wanted.since_us, until_us=wanted.until_us)
+        async for record in self._reader.scan(asked):
             if wanted.order_of(record):
                 page.append(record)
             if len(page) == _PAGE:
@@ -126,16 +150,24 @@ class Forgetting:
         places: everywhere else.
         subjects: how records name people.
         state: the file that says which orders were carried out here.
+        now_us: microseconds UTC since 1970.
     """
 
     def __init__(
-        self, orders: Orders, records: Records, places: Sequence[Place], subjects: Subjects, state: Path
+        self,
+        orders: Orders,
+        records: Records,
+        places: Sequence[Place],
+        subjects: Subjects,
+        state: Path,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._orders = orders
         self._records = records
         self._places = places
         self._subjects = subjects
         self._state = state
+        self._now_us = now_us
         self._one_at_a_time = asyncio.Lock()
 
     async def forget(self, subject: str, by: str, reason: str, model: str | None = None) -> Report:
@@ -153,21 +185,23 @@ class Forgetting:
         marking = await self._orders.marking()
         names = self._subjects.names(subject)
         marks = marking.marks(names)
-        kept = (await self._orders.holds()).of(marks, model)
-        if kept is not None and kept.model in (None, model):
-            return Report(None, 0, [], [_told(kept)])
+        kept = [_told(held) for held in (await self._orders.holds()).all_of(marks, model)]
+        if any(held.model in (None, model) for held in kept):
+            return Report(None, 0, [], kept)
         order = await self._orders.give("forget", marks, model, by, reason)
         holds = await self._orders.holds(order.number)
         async with self._one_at_a_time:
             report = await self._carry_out(Wanted({order: holds}, marking, names))
-            if report.done and self._done() == order.number - 1:
-                self._note(order.number)
-        return msgspec.structs.replace(report, held=[_told(kept)] if kept else [])
+            state = self._read()
+            if report.done and state.done == order.number - 1:
+                self._write(_State(order.number, state.open.start))
+        return msgspec.structs.replace(report, held=kept)
 
     async def repeat(self, *, everything: bool = False) -> Report | None:
         """Carry out what other hosts have ordered, and what could not be done before; None where there is nothing.
 
-        Nobody remembers the names then, so that all of the log is read.
+        Nobody remembers the names then, so that all of the log is read. Of orders that were carried out, records may
+        come from calls that were under way: those are looked for where they must be.
 
         Args:
             everything: once more what was carried out here, as after something was restored.
@@ -176,16 +210,18 @@ class Forgetting:
             RegistryError, OSError: the orders can't be read.
         """
         async with self._one_at_a_time:
-            done = 0 if everything else self._done()
+            state = _State() if everything else self._read()
             orders = await self._orders.all()
-            wanted = {
-                order: await self._orders.holds(order.number) for order in orders[done:] if order.kind == "forget"
-            }
+            undone = [order for order in orders[state.done :] if order.kind == "forget"]
+            late = [order for order in orders[state.open] if order.kind == "forget" and self._is_late(order)]
             report = None
-            if wanted:
-                report = await self._carry_out(Wanted(wanted, await self._orders.marking()))
+            if due := [*late, *undone]:
+                since_us = None if undone else min(order.time_us for order in late) - LATE_US
+                holds = {order: Holds(orders[: order.number - 1]) for order in due}
+                wanted = Wanted(holds, await self._orders.marking(), since_us=since_us)
+                report = await self._carry_out(wanted, everywhere=bool(undone) or any(map(self._is_over, late)))
             if report is None or report.done:
-                self._note(len(orders))
+                self._write(_State(len(orders), self._closed(orders)))
             return report
 
     async def keep_up(self) -> AsyncIterator[str]:
@@ -219,12 +255,26 @@ class Forgetting:
             raise NotHeld(what=model or "any model")
         return _told(await self._orders.give("release", marks, model, by, reason))
 
-    async def _carry_out(self, wanted: Wanted) -> Report:
+    def _is_late(self, order: Order) -> bool:
+        """Return whether it is time to look for what came of calls that were under way when an order was given."""
+        return self._now_us() - order.time_us in _MOST_US or self._is_over(order)
+
+    def _is_over(self, order: Order) -> bool:
+        """Return whether nothing can be under way any more that was when an order was given."""
+        return self._now_us() - order.time_us >= LATE_US
+
+    def _closed(self, orders: Sequence[Order]) -> int | None:
+        """Return up to which order no record can come any more; None for all."""
+        return next((place for place, order in enumerate(orders) if not self._is_over(order)), None)
+
+    async def _carry_out(self, wanted: Wanted, *, everywhere: bool = True) -> Report:
         found = Found()
-        reached = [await tried("log", lambda: self._erase_in_log(wanted, found))]
-        if reached[0].done:
-            reached.append(await tried("spools", lambda: self._records.erase_in_spools(wanted)))
-        for place in self._places:
+        settled = await tried("log", self._settle)
+        reached = []
+        if settled.done:  # what spools lose here, no sink is given after it was erased there
+            reached.append(await tried("spools", lambda: self._records.erase_in_spools(wanted, found)))
+        reached.insert(0, await tried("log", lambda: self._erase_in_log(wanted, found, settled)))
+        for place in self._places if found.inferences or everywhere else ():
             reached.append(await tried(place.name, partial(place.erase, wanted, found)))
         reached += [
             Reached(name, left=["It hands records on and keeps none: whoever reads it has to erase what they have."])
@@ -233,8 +283,13 @@ class Forgetting:
         ]
         return Report(wanted.orders[-1].number, reached[0].erased, reached)
 
-    async def _erase_in_log(self, wanted: Wanted, found: Found) -> Reached:
-        settled = await self._records.settle()
+    async def _settle(self) -> Reached:
+        if await self._records.settle():
+            return Reached("log")
+        left = "The newest records lie in spools, and were not shipped yet. The keeper tries again."
+        return Reached("log", left=[left], done=False)
+
+    async def _erase_in_log(self, wanted: Wanted, found: Found, settled: Reached) -> Reached:
         logs = [sink for _, sink in self._records.sinks if isinstance(sink, Erasing)]
         erased = 0
         async for page in self._records.about(wanted):
@@ -244,27 +299,28 @@ class Forgetting:
                 await _erase(sink, page, wanted) for sink in reversed(logs)
             ]  # the log last: from it they are known
             erased += counts[-1]
-        left = [sentence for sink in logs for sentence in await sink.scrub()] if found.inferences else []
-        if not settled:
-            left.append("The newest records lie in spools, and were not shipped yet. The keeper tries again.")
-        return Reached("log", erased, left, done=settled)
+        scrubs = erased or (found.inferences and wanted.since_us is None)
+        left = [sentence for sink in logs for sentence in await sink.scrub()] if scrubs else []
+        if wanted.names and not found.inferences and not self._subjects.plain:
+            left.append(_NOBODY)
+        return Reached("log", erased, [*left, *settled.left], done=settled.done)
 
-    def _done(self) -> int:
+    def _read(self) -> _State:
         try:
             state = msgspec.json.decode(self._state.read_bytes(), type=_State)
-        except FileNotFoundError:
-            return 0
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+            return _State()  # then everything is carried out once more, which changes nothing that was
         if state.format > STATE_FORMAT:
             raise NewerFormat(what=f"the state at {self._state}", found=state.format, known=STATE_FORMAT)
-        return state.done
+        return state
 
-    def _note(self, done: int) -> None:
-        if done == self._done():
+    def _write(self, state: _State) -> None:
+        if state == self._read():
             return
         self._state.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = self._state.with_suffix(".new")
         with draft.open("wb") as file:
-            file.write(msgspec.json.encode(_State(done)))
+            file.write(msgspec.json.encode(state))
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self._state)

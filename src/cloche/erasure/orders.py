@@ -18,8 +18,10 @@ from typing import Literal
 
 import msgspec
 
-from cloche.errors import BundleCorrupt, NewerFormat, ReleaseTaken
+from cloche.errors import BundleCorrupt, InvalidName, ReleaseTaken
 from cloche.ports import ObjectStore
+from cloche.registry.bundle import check_name
+from cloche.registry.numbered import Line
 
 ROOM = "erasures"
 ORDER_FORMAT = 1
@@ -28,6 +30,8 @@ _KEY = f"{ROOM}/key"
 _KEY_BYTES = 32
 _ORDER_KEY = re.compile(rf"{ROOM}/(\d{{12}})\.json")
 _TRIES = 100
+_LONGEST = 256
+_LONGEST_REASON = 2_000
 
 Kind = Literal["forget", "hold", "release"]
 
@@ -50,6 +54,9 @@ class Order(msgspec.Struct, frozen=True):
     def is_about(self, marks: Collection[bytes], model: str | None) -> bool:
         """Return whether it is about this person in the records of a model; without a model, in any of them."""
         return not set(marks).isdisjoint(self.marks) and (model is None or self.model in (None, model))
+
+
+_LINE = Line(Order, "an order", ORDER_FORMAT)
 
 
 class Marking:
@@ -83,7 +90,11 @@ class Holds:
 
     def of(self, marks: Collection[bytes], model: str | None) -> Order | None:
         """Return the hold on a person in the records of a model, or None; without a model, on any of theirs."""
-        return next((held for held in self._holds if held.is_about(marks, model)), None)
+        return next(iter(self.all_of(marks, model)), None)
+
+    def all_of(self, marks: Collection[bytes], model: str | None) -> list[Order]:
+        """Return all of those holds."""
+        return [held for held in self._holds if held.is_about(marks, model)]
 
     def releasable(self, marks: Collection[bytes], model: str | None) -> bool:
         """Return whether a release of a person, perhaps in the records of a model alone, would end a hold."""
@@ -92,6 +103,23 @@ class Holds:
 
 def _releases(order: Order, held: Order) -> bool:
     return not set(order.marks).isdisjoint(held.marks) and order.model in (None, held.model)
+
+
+def fault_of(subject: str, reason: str, model: str | None) -> tuple[str, str] | None:
+    """Return what keeps an order from being given: which of these it is, and what is wrong; None where nothing does."""
+    if not 0 < len(subject) <= _LONGEST:
+        return "subject", f"a subject has 1 to {_LONGEST} characters"
+    if not 0 < len(reason.strip()) <= _LONGEST_REASON:
+        return "reason", f"say why, in at most {_LONGEST_REASON:,} characters"
+    for name, said in (("subject", subject), ("reason", reason)):
+        if said != said.encode(errors="ignore").decode():
+            return name, "it has bytes that are no UTF-8"
+    try:
+        if model is not None:
+            check_name(model)
+    except InvalidName as error:
+        return "model", str(error).rstrip(".")
+    return None
 
 
 class Orders:
@@ -116,7 +144,8 @@ class Orders:
             BundleCorrupt, NewerFormat: one can't be read.
         """
         while data := await self._store.get(_key(len(self._known) + 1)):
-            self._known.append(_decoded(data, len(self._known) + 1))
+            number = len(self._known) + 1
+            self._known.append(_LINE.decode(data, number, f"order {number} of {ROOM}"))
         return tuple(self._known)
 
     async def give(self, kind: Kind, marks: tuple[bytes, ...], model: str | None, by: str, reason: str) -> Order:
@@ -137,24 +166,6 @@ class Orders:
         """Return what is held; `before` an order, where one is given."""
         orders = await self.all()
         return Holds(orders if before is None else orders[: before - 1])
-
-
-def _decoded(data: bytes, number: int) -> Order:
-    what = f"order {number} of {ROOM}"
-    try:
-        stored = msgspec.json.decode(data, type=_Stamp).format
-        if stored > ORDER_FORMAT:
-            raise NewerFormat(what=what, found=stored, known=ORDER_FORMAT)
-        order = msgspec.json.decode(data, type=Order)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BundleCorrupt(what=what, expected="an order", found=str(error)) from None
-    if order.number != number:
-        raise BundleCorrupt(what=what, expected=f"number {number}", found=f"number {order.number}")
-    return order
-
-
-class _Stamp(msgspec.Struct):
-    format: int
 
 
 def _key(number: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from cloche.erasure.wanted import Found, Wanted
 from cloche.log.erasing import erase_in_quarantine
 from cloche.log.quarantine import Quarantine
 from cloche.ports import IdempotencyStore
-from cloche.runtimes.worker.logfile import log_of, older
+from cloche.runtimes.worker.logfile import outputs_in
 
 
 class Answers:
@@ -30,7 +31,10 @@ class Answers:
 
 
 class Outputs:
-    """What workers wrote of themselves. Nobody can tell whom a line is about, so all of a version's goes."""
+    """What workers wrote of themselves. Nobody can tell whom a line is about, nor which steps and fallbacks were asked.
+
+    So all of it goes.
+    """
 
     name = "output of workers"
 
@@ -38,19 +42,12 @@ class Outputs:
         self._logs = logs
 
     async def erase(self, wanted: Wanted, found: Found) -> Reached:
-        """Empty the files of the versions that were asked about them."""
+        """Empty the files, where any version was asked about them."""
         del wanted
-        return Reached(self.name, await asyncio.to_thread(self._empty, found))
+        return Reached(self.name, await asyncio.to_thread(self._empty) if found.inferences else 0)
 
-    def _empty(self, found: Found) -> int:
-        emptied = 0
-        for model, version in sorted(found.versions):
-            path = log_of(self._logs, model, version)
-            for each in (path, older(path)):
-                with suppress(FileNotFoundError):
-                    emptied += each.stat().st_size > 0
-                    os.truncate(each, 0)
-        return emptied
+    def _empty(self) -> int:
+        return sum(_emptied(path) for path in outputs_in(self._logs))
 
 
 class SetAside:
@@ -69,3 +66,17 @@ class SetAside:
         there = await asyncio.to_thread(Quarantine(self._root).notes)
         left = f"{len(there)} damaged pieces of spools lie in {self._root}: delete those that nobody needs any more."
         return Reached(self.name, len(blanked), [left] if len(there) > len(blanked) else [])
+
+
+def _emptied(path: Path) -> bool:
+    """Empty a file, and return whether something was in it. Its folder is a worker's, which may put anything there."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISREG(path.lstat().st_mode):
+            opened = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                was = os.fstat(opened).st_size
+                os.ftruncate(opened, 0)
+            finally:
+                os.close(opened)
+            return was > 0
+    return False

@@ -37,13 +37,10 @@ class Found(msgspec.Struct):
     """What the log had of them."""
 
     inferences: set[bytes] = set()
-    versions: set[tuple[str, str]] = set()
-    """Model and version of those."""
 
     def add(self, record: Record) -> None:
         """Note a record."""
         self.inferences.add(record.id)
-        self.versions.add((record.model, record.version))
 
 
 class Wanted:
@@ -54,10 +51,18 @@ class Wanted:
         marking: makes marks.
         names: what records may call the person, where there is one order and whoever gave it is there; later on, only
             marks tell.
+        since_us: the time that no record they are about comes before, where that is known; microseconds UTC.
     """
 
-    def __init__(self, orders: Mapping[Order, Holds], marking: Marking, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        orders: Mapping[Order, Holds],
+        marking: Marking,
+        names: Sequence[str] = (),
+        since_us: int | None = None,
+    ) -> None:
         self.names = names
+        self.since_us = since_us
         self.orders = tuple(orders)
         self._holds = {order.number: holds for order, holds in orders.items()}
         self._marking = marking

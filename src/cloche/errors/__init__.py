@@ -11,12 +11,13 @@
     ├── ServingError     a well-formed call that could not be answered: it is recorded
     │   ├── ModelFailed · InvalidOutput
     │   ├── VersionLoading · VersionUnavailable
-    │   ├── ModelLoading · WorkerCrashed · WorkerUnavailable · Overloaded · DeadlineExceeded
-    │   ├── AnswerPending · IdempotencyUnavailable
+    │   ├── ModelLoading · WorkerCrashed · PoisonInput · WorkerUnavailable
+    │   ├── Overloaded · DeadlineExceeded · Abandoned
+    │   ├── AnswerPending · IdempotencyUnavailable · Stopping
     │   └── LogUnavailable
     ├── PublishError     a version that can't be published as it is
     │   ├── InvalidName · InvalidVersion · InvalidExamples · InvalidSchema · NotPublishable · FileUnusable
-    │   ├── DoesNotLoad · GoldenMismatch · WheelsNotFound · ChecksFailed
+    │   ├── DoesNotLoad · ConversionFailed · GoldenMismatch · WheelsNotFound · ChecksFailed
     │   └── VersionExists
     ├── RegistryError    what is stored is not what was wanted
     │   ├── VersionNotFound · ModelNotFound · ReleaseNotFound · InvalidRouting
@@ -28,7 +29,7 @@
     │   ├── InferenceNotFound · NotHeld · LogInUse · LogCorrupt · SinkUnavailable · QueryTooSlow · RollupsMissing
     │   ├── ExportUnfinished · ExportDiffers · ExportDamaged · ExportInUse
     ├── BackupError      copies of a home
-    │   ├── BackupNotFound · BackupDamaged · HomeNotEmpty · RestoreUnderWay
+    │   ├── BackupNotFound · BackupDamaged · OrdersDiffer · HomeNotEmpty · RestoreUnderWay
     └── SetupError       this machine, this folder, these settings
         ├── InvalidSetting · MissingExtra
         ├── EnvironmentDiffers · EnvironmentNotBuilt · PythonMissing · KeyUnusable
@@ -40,7 +41,14 @@ do next. Codes are stable and never reused. What HTTP makes of them is known in 
 
 from __future__ import annotations
 
-from cloche.errors.backup import BackupDamaged, BackupError, BackupNotFound, HomeNotEmpty, RestoreUnderWay
+from cloche.errors.backup import (
+    BackupDamaged,
+    BackupError,
+    BackupNotFound,
+    HomeNotEmpty,
+    OrdersDiffer,
+    RestoreUnderWay,
+)
 from cloche.errors.calls import (
     BodyTooLarge,
     CallError,
@@ -80,6 +88,7 @@ from cloche.errors.log import (
 )
 from cloche.errors.publishing import (
     ChecksFailed,
+    ConversionFailed,
     DoesNotLoad,
     FileUnusable,
     GoldenMismatch,
@@ -115,6 +124,7 @@ from cloche.errors.registry import (
     VersionNotFound,
 )
 from cloche.errors.serving import (
+    Abandoned,
     AnswerPending,
     DeadlineExceeded,
     IdempotencyUnavailable,
@@ -123,7 +133,9 @@ from cloche.errors.serving import (
     ModelFailed,
     ModelLoading,
     Overloaded,
+    PoisonInput,
     ServingError,
+    Stopping,
     VersionLoading,
     VersionUnavailable,
     WorkerCrashed,
@@ -146,6 +158,7 @@ from cloche.errors.setup import (
 )
 
 __all__ = [
+    "Abandoned",
     "AddressTaken",
     "AnswerPending",
     "BackupDamaged",
@@ -157,6 +170,7 @@ __all__ = [
     "CallError",
     "ChecksFailed",
     "ClocheError",
+    "ConversionFailed",
     "DeadlineExceeded",
     "DoesNotLoad",
     "EnvironmentDiffers",
@@ -206,9 +220,11 @@ __all__ = [
     "NotLiveThen",
     "NotPublishable",
     "NothingToUndo",
+    "OrdersDiffer",
     "Overloaded",
     "PackagesElsewhere",
     "PilotOnly",
+    "PoisonInput",
     "PublishError",
     "PythonMissing",
     "QueryTooSlow",
@@ -226,6 +242,7 @@ __all__ = [
     "SetupError",
     "SignerNotKnown",
     "SinkUnavailable",
+    "Stopping",
     "StoreUnavailable",
     "Unauthorized",
     "UnknownHost",

@@ -25,3 +25,8 @@ class HomeNotEmpty(BackupError):
 
 class RestoreUnderWay(BackupError):
     """Another process restores a backup to {home}. Wait for it, or choose another home with --home."""
+
+
+class OrdersDiffer(BackupError):
+    """The orders about people at {where} and at {other} are those of two homes. Whoever restores one would bring back
+    people whom it has forgotten: give each home a place of its own with --to."""

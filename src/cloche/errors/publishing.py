@@ -40,6 +40,13 @@ class DoesNotLoad(PublishError):
     """
 
 
+class ConversionFailed(PublishError):
+    """{what} can't be converted: {reason}.
+
+    {said}
+    """
+
+
 class GoldenMismatch(PublishError):
     """A fresh worker does not answer the examples as your own object does.
 

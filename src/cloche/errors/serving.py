@@ -52,6 +52,10 @@ class WorkerCrashed(ServingError):
     retry_after_s = 1
 
 
+class PoisonInput(ServingError):
+    """Workers of {model} {version} died with this very input, twice, so it is refused for an hour. Change the input."""
+
+
 class WorkerUnavailable(ServingError):
     """No worker of {model} {version} is ready. One is being started."""
 
@@ -59,7 +63,17 @@ class WorkerUnavailable(ServingError):
 
 
 class Overloaded(ServingError):
-    """{model} {version} has more work queued than it can do before this call's deadline."""
+    """{model} {version} has more work than it can do before this call's deadline."""
+
+    retry_after_s = 1
+
+
+class Abandoned(ServingError):
+    """Nobody waited for the answer any more: the caller went away, or the server stopped."""
+
+
+class Stopping(ServingError):
+    """This server is stopping, and has waited for this call for as long as it may. Ask again."""
 
     retry_after_s = 1
 

@@ -8,6 +8,7 @@ import contextlib
 import msgspec
 
 from cloche.errors import (
+    Abandoned,
     AnswerPending,
     CallError,
     IdempotencyKeyReused,
@@ -15,11 +16,13 @@ from cloche.errors import (
     InvalidHeader,
     LogUnavailable,
     ModelLoading,
+    Overloaded,
     SchemaMismatch,
     ServingError,
     UnknownVersion,
     VersionLoading,
 )
+from cloche.gateway.arrivals import admit
 from cloche.gateway.choose import Choice, Loaded, choose
 from cloche.gateway.clock import Clock, Stopwatch
 from cloche.gateway.decide import Answer, decide
@@ -73,12 +76,13 @@ class Gateway:
         history: History | None = None,
         once: Once | None = None,
         subjects: Subjects = PLAIN,
+        tally: Tally | None = None,
     ) -> None:
         self.loaded = Loaded()
-        self.tally = Tally()
+        self.tally = tally or Tally()
         self._journal = journal
         self._clock = clock or Clock()
-        self.shadows = Shadows(journal, self._clock, subjects)
+        self.shadows = Shadows(journal, self._clock, self.tally.shadows, subjects)
         self._subjects = subjects
         self._history = history
         self._once = once
@@ -105,7 +109,7 @@ class Gateway:
         watch = Stopwatch(self._clock.tick_ns)
         try:
             try:
-                choice = watch.lap(choose(self.loaded, request))
+                choice = watch.lap(self._admit(choose(self.loaded, request)))
                 case = watch.lap(validate(choice))
             except ModelLoading as loading:
                 choice, case = await self._wake(request, loading, watch)
@@ -120,6 +124,9 @@ class Gateway:
             except ServingError as error:
                 await self._fail(dossier, error, watch)
                 raise
+            except asyncio.CancelledError:
+                self._abandon(dossier, watch)
+                raise
         except CallError as error:
             self.tally.refuse(request.model if request.model in self.loaded.models else "", error.code)
             raise
@@ -129,6 +136,18 @@ class Gateway:
         if choice.model.shadow is not None:
             return msgspec.structs.replace(pending, beside=drawn(dossier, watch))
         return pending
+
+    def _admit(self, choice: Choice) -> Choice:
+        """Return a choice; a call that the loop has come to too late is refused, and only counted.
+
+        Raises:
+            Overloaded: it is.
+        """
+        try:
+            return admit(choice)
+        except Overloaded as error:
+            self.tally.calls.add((choice.model.name, choice.loaded.manifest.version, error.code))
+            raise
 
     def finish(self, pending: Pending) -> Reply:
         """Return the reply of a call whose record is kept.
@@ -179,7 +198,7 @@ class Gateway:
             raise
         if kept is None:
             return replies[-1]
-        self.tally.repeated[request.model,] += 1
+        self.tally.repeated.add((request.model,))
         return Reply(kept, Timings(), 0, repeated=True)
 
     async def _wake(self, request: Request, loading: ModelLoading, watch: Stopwatch) -> tuple[Choice, Case]:
@@ -216,7 +235,25 @@ class Gateway:
         return choice, watch.lap(validate(choice))
 
     async def _fail(self, dossier: Dossier, error: ServingError, watch: Stopwatch) -> None:
-        """Record and count a call that gets no answer; the station that gave up is timed, too."""
+        """Record and count a call that gets no answer, and have its shadow asked all the same."""
+        with contextlib.suppress(LogUnavailable):  # the caller is told of the first failure, not of this one
+            kept = self._keep_failure(dossier, error, watch)
+            beside = drawn(dossier, watch)
+            await kept
+            if beside is not None:
+                self.shadows.offer(beside)
+
+    def _abandon(self, dossier: Dossier, watch: Stopwatch) -> None:
+        """Record a call whose caller is gone, and wait for nothing."""
+        with contextlib.suppress(LogUnavailable):
+            self._keep_failure(dossier, Abandoned(), watch).add_done_callback(_seen)
+
+    def _keep_failure(self, dossier: Dossier, error: ServingError, watch: Stopwatch) -> asyncio.Future[None]:
+        """Count a call that gets no answer, and hand its record to the journal; the station that gave up is timed.
+
+        Raises:
+            LogUnavailable: at once or from the future: it can't be kept.
+        """
         watch.lap(None)
         choice = dossier.case.choice
         if choice.kind == "live":
@@ -225,8 +262,10 @@ class Gateway:
         if choice.labels:
             self.tally.label(choice.model.name, choice.labels, error.code)
         error.inference = dossier.ask.context.id
-        beside = drawn(dossier, watch)
-        with contextlib.suppress(LogUnavailable):  # the caller is told of the first failure, not of this one
-            await record_failure(dossier, error, watch.timings, self._journal, self._subjects)
-            if beside is not None:
-                self.shadows.offer(beside)
+        return record_failure(dossier, error, watch.timings, self._journal, self._subjects)
+
+
+def _seen(kept: asyncio.Future[None]) -> None:
+    """Look at what became of a record that nobody waits for."""
+    if not kept.cancelled():
+        kept.exception()

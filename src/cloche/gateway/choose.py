@@ -19,7 +19,7 @@ from cloche.gateway.peek import NOTHING, Peek, Peeked, text_of
 from cloche.registry.bundle import Manifest
 from cloche.runtimes.runtime import Runtime
 from cloche.schema import Accept
-from cloche.values import Exposure, Kind, Request
+from cloche.values import CRITICALITIES, OPPORTUNISTIC, Batching, Criticality, Exposure, Kind, Request
 
 NO_ATTRIBUTES: Mapping[str, str] = MappingProxyType({})
 OTHER = "other"
@@ -36,6 +36,7 @@ class LoadedVersion(msgspec.Struct, frozen=True, eq=False):
     runtime: Runtime
     warm: Sequence[object] = ()
     """Examples that it answers before its first call."""
+    batching: Batching = OPPORTUNISTIC
 
 
 class StandIn(msgspec.Struct, frozen=True, eq=False):
@@ -183,6 +184,10 @@ class LoadedModel(msgspec.Struct, frozen=True, eq=False):
     """Of the release, as it is stored."""
     redact: tuple[str, ...] = ()
     """Pointers to what no record of it keeps, besides those that a version names."""
+    batching: Batching | None = None
+    """In the place of what its versions say."""
+    criticality: Criticality = "default"
+    """The most that a call may be."""
 
     @property
     def longest_ms(self) -> int:
@@ -237,6 +242,12 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
     """`history` for a version that is not active, and for a moment of the past (`cloche.gateway.history`)."""
     shadows: bytes | None = None
     """Of a shadow (`cloche.gateway.shadow`): the id of the inference that it is asked beside."""
+
+    @property
+    def criticality(self) -> Criticality:
+        """How much the call matters: as much as its model, or as little as its caller says."""
+        said, stated = self.request.criticality, self.model.criticality
+        return stated if said is None else max(said, stated, key=CRITICALITIES.index)
 
 
 def choose(loaded: Loaded, request: Request) -> Choice:

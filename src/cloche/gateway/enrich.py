@@ -36,5 +36,8 @@ def enrich(case: Case, clock: Clock, started_ns: int) -> Dossier:
         context=CallContext(name, clock.now_us(), case.subject, case.parameters),
         deadline_ms=deadline_ms,
         values=choice.loaded.accept.numbers(rows),
+        caller=choice.request.caller,
+        criticality=choice.criticality,
+        batching=choice.model.batching or choice.loaded.batching,
     )
     return Dossier(case, identity, ask, started_ns + deadline_ms * 1_000_000)

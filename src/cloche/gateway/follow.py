@@ -361,7 +361,7 @@ class Follower:
         """
         if routing.default not in routing.active:
             return _Failed(routing.default, "it is the default, and not active")
-        self._versions.hold((name, number), routing.active.values())
+        self._versions.hold((name, number), routing.active.values(), routing.workers)
         loading = {
             version: self._versions.load(Pinned(name, version, pinned)) for version, pinned in routing.active.items()
         }

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 from zlib import crc32
 
@@ -146,8 +146,8 @@ class _Line:
 class Shadows:
     """Asks the shadows of all models of a gateway."""
 
-    def __init__(self, journal: Journal, clock: Clock, subjects: Subjects = PLAIN) -> None:
-        self.tally = ShadowTally()
+    def __init__(self, journal: Journal, clock: Clock, tally: ShadowTally, subjects: Subjects = PLAIN) -> None:
+        self.tally = tally
         self._clock = clock
         self._subjects = subjects
         self._later = _Later(journal, self._lose)
@@ -161,13 +161,13 @@ class Shadows:
         return self._calls
 
     def counts(self) -> list[Shadowed]:
-        """Return what became of the calls that were drawn, version by version, since the gateway began."""
+        """Return what became of the calls that were drawn, version by version, since the server began."""
         names = dict.fromkeys([*self.tally.asked, *(dropped[:2] for dropped in self.tally.dropped)])
         return [
             Shadowed(
                 model=model,
                 version=version,
-                asked=self.tally.asked.get((model, version), 0),
+                asked=self.tally.asked[model, version],
                 outcomes=_of(self.tally.outcomes, (model, version)),
                 dropped=_of(self.tally.dropped, (model, version)),
             )
@@ -212,10 +212,10 @@ class Shadows:
         return call
 
     def _drop(self, call: Drawn, reason: DropReason) -> None:
-        self.tally.dropped[(*call.names, reason)] += 1
+        self.tally.dropped.add((*call.names, reason))
 
     def _lose(self) -> None:
-        self.tally.lost += 1
+        self.tally.lost_records.add(())
 
     async def _work(self, line: _Line) -> None:
         """Ask the version all that waits for it, one call after the other."""
@@ -250,14 +250,14 @@ class Shadows:
         return "live_calls_wait" if self._clock.tick_ns() - began_ns > TURN_S * 1e9 else None
 
     async def _ask(self, line: _Line, call: Drawn) -> None:
-        self.tally.asked[call.names] += 1
+        self.tally.asked.add(call.names)
         watch = Stopwatch(self._clock.tick_ns)
         try:
             outcome = await self._journey(call, watch)
         except Exception:
             logger.exception("asking the shadow %s %s failed in a way that was not foreseen", *call.names)
             outcome = _UNFORESEEN
-        self.tally.outcomes[(*call.names, outcome)] += 1
+        self.tally.outcomes.add((*call.names, outcome))
         light_s = max(LIGHT_S, LIKE_LIVE * call.held_s)
         line.rest(self._clock.tick_ns(), _held_s(call.version, watch), light_s, outcome)
 
@@ -327,7 +327,7 @@ def _choice(call: Drawn) -> Choice:
     live = call.live.case.choice
     return replace(
         live,
-        request=replace(live.request, deadline_ms=None),
+        request=replace(live.request, deadline_ms=None, criticality="sheddable"),
         model=replace(live.model, fallback=(), reserve_ms=0, shadow=None),
         loaded=call.version,
         variant=None,
@@ -345,5 +345,5 @@ def _unread(choice: Choice, live: Dossier, clock: Clock) -> Dossier:
     return enrich(case, clock, live.deadline_ns)
 
 
-def _of(counts: dict[tuple[str, str, _Name], int], names: tuple[str, str]) -> dict[_Name, int]:
+def _of(counts: Mapping[tuple[str, str, _Name], int], names: tuple[str, str]) -> dict[_Name, int]:
     return {name: count for (model, version, name), count in counts.items() if (model, version) == names}

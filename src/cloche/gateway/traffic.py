@@ -31,7 +31,7 @@ from cloche.registry.checking import in_head
 from cloche.registry.override import overridden
 from cloche.registry.release import Routing
 from cloche.registry.traffic import Canary, Constant, Experiment, Pilot
-from cloche.values import CLAIM, Exposure
+from cloche.values import CLAIM, Batching, Exposure
 
 NOBODY_SLEEPS: Final[Mapping[str, Asleep]] = MappingProxyType({})
 
@@ -133,7 +133,15 @@ def _plain(routing: Routing, place: _Place) -> LoadedModel:
         shadow=LoadedShadow(place.versions[shadow.version], shadow.share) if shadow else None,
         release_digest=place.release_digest,
         redact=routing.redact,
+        batching=_batching(routing),
+        criticality=routing.criticality,
     )
+
+
+def _batching(routing: Routing) -> Batching | None:
+    if routing.max_wait_ms is None and routing.max_batch is None:
+        return None
+    return Batching(routing.max_wait_ms or 0, routing.max_batch)
 
 
 def stand_in(member: str | Constant, versions: Mapping[str, LoadedVersion]) -> StandIn:

@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from cloche.environments.interpreters import this_python
+from cloche.environments.python import this_python
 from cloche.errors import ClocheError, DoesNotLoad, ServingError, SetupError, StoreUnavailable
 from cloche.gateway.asleep import Nap
 from cloche.gateway.choose import LoadedVersion
 from cloche.registry.bundle import Manifest, decode_manifest
 from cloche.registry.catalog import Registry
 from cloche.runtimes.ensemble import EnsembleRuntime, Step
-from cloche.runtimes.load import RuntimeOptions, load_runtime
+from cloche.runtimes.load import RuntimeOptions, start_runtime
 from cloche.runtimes.remote import Workers
 from cloche.runtimes.runtime import Runtime
 from cloche.schema import Accept, compile_schema
 from cloche.settings import Limits
-from cloche.values import NO_INFERENCE, Ask, CallContext
+from cloche.values import NO_INFERENCE, Ask, Batching, CallContext
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,17 @@ class Pinned(msgspec.Struct, frozen=True):
     model: str
     version: str
     digest: str
+
+
+class _Held(NamedTuple):
+    """What a holder needs."""
+
+    digests: frozenset[str]
+    replicas: int
+    """Workers of each."""
+
+
+_NOTHING = _Held(frozenset(), 0)
 
 
 class _Entry:
@@ -73,7 +86,7 @@ class Versions:
         self._options = options
         self._limits = limits
         self._entries: dict[str, _Entry] = {}
-        self._held: dict[Holder, frozenset[str]] = {}
+        self._held: dict[Holder, _Held] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._doing: dict[str, str] = {}
         self._ahead: asyncio.Task[None] | None = None
@@ -112,17 +125,20 @@ class Versions:
             if entry is not None:
                 entry.wanted_by -= 1
 
-    def hold(self, holder: Holder, digests: Collection[str]) -> None:
-        """Keep these versions until `drop`, whether they are loaded yet or not."""
-        self._held[holder] = frozenset(digests)
+    def hold(self, holder: Holder, digests: Collection[str], replicas: int | None = None) -> None:
+        """Keep these versions until `drop`, whether they are loaded yet or not, with as many workers each."""
+        self._held[holder] = _Held(frozenset(digests), replicas or self._options.replicas)
+        self._resize(digests)
 
     def drop(self, holder: Holder, linger_s: float = 0.0) -> None:
         """Need them no longer; a call in flight may still come to them for `linger_s` seconds."""
         now = self._loop.time()
-        for digest in self._held.pop(holder, frozenset()) & self._entries.keys():
+        dropped = self._held.pop(holder, _NOTHING).digests & self._entries.keys()
+        for digest in dropped:
             entry = self._entries[digest]
             entry.used_at = now
             entry.kept_until = max(entry.kept_until, now + linger_s)
+        self._resize(dropped)
 
     def doing(self, digests: Collection[str]) -> str | None:
         """Return what is being made for one of these versions before it can be loaded, where something is."""
@@ -172,8 +188,28 @@ class Versions:
     @property
     def _idle(self) -> list[str]:
         """What nobody holds, the one that is unused for longest first."""
-        held = self._with_steps(frozenset[str]().union(*self._held.values()))
-        return sorted(self._entries.keys() - held, key=lambda digest: self._entries[digest].used_at)
+        return sorted(self._entries.keys() - self._wanted_digests, key=lambda digest: self._entries[digest].used_at)
+
+    @property
+    def _wanted_digests(self) -> frozenset[str]:
+        """What somebody holds, with the steps of ensembles."""
+        return self._with_steps(frozenset[str]().union(*(held.digests for held in self._held.values())))
+
+    def _replicas(self, digest: str) -> int:
+        """Return how many workers a version is to have: as many as the release says that holds it and wants most."""
+        said = [held.replicas for held in self._held.values() if digest in held.digests]
+        return max(said, default=self._options.replicas if digest in self._wanted_digests else 1)
+
+    def _resize(self, digests: Collection[str]) -> None:
+        for digest in self._entries.keys() & digests:
+            self._workers.resize(digest, self._replicas(digest))
+
+    def _options_of(self, digest: str) -> RuntimeOptions:
+        """Return what the runtime of a version is made with. All share the cores; half are for other things."""
+        cores = max(1, (os.cpu_count() or 1) // self._options.gateways)
+        workers = sum(map(self._replicas, self._wanted_digests))
+        threads = self._options.threads or max(1, min(cores // 2, cores // max(1, workers)))
+        return replace(self._options, threads=threads, replicas=self._replicas(digest))
 
     def _with_steps(self, digests: frozenset[str]) -> frozenset[str]:
         """Return these versions and, of the ensembles among them, all steps below."""
@@ -222,7 +258,8 @@ class Versions:
         except BaseException:
             await runtime.close()
             raise
-        return LoadedVersion(manifest, pinned.digest, accept, runtime)
+        batching = Batching(manifest.max_wait_ms or 0, manifest.max_batch)
+        return LoadedVersion(manifest, pinned.digest, accept, runtime, batching=batching)
 
     async def _python(self, manifest: Manifest, digest: str) -> str:
         """Return the interpreter of a version's worker. An environment that has to be built for it takes a while."""
@@ -243,9 +280,7 @@ class Versions:
         return EnsembleRuntime(manifest, steps, combine)
 
     async def _start_alone(self, folder: Path, manifest: Manifest, digest: str, python: str) -> Runtime:
-        if not manifest.is_inline:
-            return load_runtime(folder, manifest, digest, self._workers, self._options, python)
-        return await asyncio.to_thread(load_runtime, folder, manifest, digest, self._workers, self._options)
+        return await start_runtime(folder, manifest, digest, self._workers, self._options_of(digest), python)
 
     async def sketch(self, pinned: Pinned) -> LoadedVersion:
         """Return a version as it can be shown, without loading it.
@@ -331,15 +366,8 @@ def _accept(manifest: Manifest, max_rows: int) -> Accept:
         each=manifest.each,
         max_rows=max_rows,
         names=(manifest.name, manifest.version),
-        numbers=_numbers(manifest),
+        numbers=manifest.bare_numbers,
     )
-
-
-def _numbers(manifest: Manifest) -> list[str] | None:
-    """Return the columns in order where a runtime can take the rows as bare numbers."""
-    if not manifest.is_inline or manifest.frame is None or manifest.each is not None:
-        return None
-    return [column.name for column in manifest.frame.columns]
 
 
 def _examples(folder: Path, manifest: Manifest) -> list[object]:

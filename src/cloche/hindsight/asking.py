@@ -129,7 +129,7 @@ def _choice(recorded: Recorded, loaded: LoadedVersion, kind: Kind | None = None)
         release_digest=was.release_digest,
         redact=recorded.personal.redacted,
     )
-    request = Request(was.model, _body(recorded), deadline_ms=None, caller=was.caller)
+    request = Request(was.model, _body(recorded), deadline_ms=None, caller=was.caller, criticality="sheddable")
     return Choice(request, model, loaded, was.variant, was.reason, recorded.personal.subject, kind=kind or was.kind)
 
 
@@ -151,6 +151,7 @@ def _dossier(recorded: Recorded, choice: Choice) -> Dossier:
         context=CallContext(name, was.time_us, personal.subject, personal.parameters),
         deadline_ms=PATIENCE_MS,
         values=None if was.answered_by else _values(choice.loaded.accept, recorded),
+        criticality="sheddable",
     )
     case = Case(choice, rows, was.many, personal.subject, personal.parameters)
     return Dossier(case, identity, ask, Clock().tick_ns() + PATIENCE_MS * 1_000_000)

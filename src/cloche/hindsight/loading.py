@@ -68,7 +68,7 @@ def stepping_back(options: RuntimeOptions, tell: Tell) -> RuntimeOptions:
 
         return await options.python_of(manifest, say)
 
-    return replace(options, niceness=NICENESS, hang_after_ms=PATIENCE_MS, python_of=python_of)
+    return replace(options, niceness=NICENESS, hang_after_ms=PATIENCE_MS, replicas=1, python_of=python_of)
 
 
 class Past(msgspec.Struct, frozen=True, eq=False):

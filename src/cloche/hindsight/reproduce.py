@@ -15,13 +15,18 @@ from cloche.hindsight.recorded import Hindrance, Why, check_answered, read
 from cloche.insight.answers import PlaceDifference, differences
 from cloche.insight.observe import ANSWERED
 from cloche.log.reading import timestamp, to_json
+from cloche.log.sealing import fits_its_seals
 from cloche.log.subjects import PREFIX, Subjects
+from cloche.ports import LogReader
 from cloche.values import Record
 
 _ANSWER = ("outcome", "output", "outputs", "refusal", "refusals")
 _ADDRESS: Final = re.compile(r"\b0x[0-9a-f]{4,}\b")
 """Of an object: of that process alone."""
 _LAST_DIGITS: Final = 1e-9
+_NOT_AS_SEALED: Final = (
+    "The record was changed after it was written: it is not what its seal in the log says. See: cloche log verify"
+)
 
 
 class Reproduction(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +51,11 @@ class Reproduction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def reproduce(
-    record: Record, loader: Loader, rtol: float = 0.0, about: tuple[str, Subjects] | None = None
+    record: Record,
+    loader: Loader,
+    rtol: float = 0.0,
+    about: tuple[str, Subjects] | None = None,
+    log: LogReader | None = None,
 ) -> Reproduction:
     """Ask again what was asked, of the version that answered, with all that it was given; return how that compares.
 
@@ -55,11 +64,15 @@ async def reproduce(
         loader: loads the version.
         rtol: how far two numbers may be apart that count as the same, relative to the larger one; 0 for not at all.
         about: the plain subject, and how records name subjects: for a record that has an HMAC of it.
+        log: where the record is from, for what its seals say.
 
     Raises:
         StoreUnavailable, OSError: the registry can't be read now.
+        LogError: nor can the log.
     """
     try:
+        if log is not None and await fits_its_seals(log, record) is False:
+            raise Hindrance("record_changed", _NOT_AS_SEALED)
         recorded = read(record) if about is None else read(record).about(*about)
         check_answered(record)
         past = await loader.past(record)

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from cloche.authoring.outcomes import Alike, Outcome, close_to, difference, outcomes_of, same_type
-from cloche.environments.interpreters import PythonOf, this_python
+from cloche.environments.python import PythonOf, this_python
 from cloche.errors import CallError, ClocheError, PackagesElsewhere, ServingError, SignerNotKnown, Unsigned
 from cloche.registry.bundle import Golden, Manifest
 from cloche.registry.catalog import Registry, schema_taken

@@ -15,9 +15,11 @@ from typing import Final
 
 import msgspec
 
+from cloche.errors import NewerFormat
 from cloche.ports import Mark, Position, Seal, Sealing, Sink
 from cloche.values import Record
 
+SEAL_FORMAT: Final = 1
 LINK_BYTES: Final = 32
 ID_BYTES: Final = 16
 
@@ -53,9 +55,20 @@ def last_link(seal: Seal) -> bytes:
     return seal.links[-LINK_BYTES:] or seal.previous
 
 
+def known(seal: Seal) -> Seal:
+    """Return a seal that this Cloche can read.
+
+    Raises:
+        NewerFormat: a later one made it.
+    """
+    if seal.format > SEAL_FORMAT:
+        raise NewerFormat(what=f"a seal of spool {seal.spool}", found=seal.format, known=SEAL_FORMAT)
+    return seal
+
+
 def sealed(records: Sequence[Record], spool: str, last: Seal | None) -> Seal:
     """Return the seal of records that follow another seal, or begin a chain."""
-    previous = link = last_link(last) if last else first_link(spool)
+    previous = link = last_link(known(last)) if last else first_link(spool)
     links = [link := next_link(link, envelope_digest(record)) for record in records]
     return Seal(
         spool,
@@ -65,6 +78,7 @@ def sealed(records: Sequence[Record], spool: str, last: Seal | None) -> Seal:
         previous,
         b"".join(record.id for record in records),
         b"".join(links),
+        SEAL_FORMAT,
     )
 
 
@@ -80,6 +94,7 @@ class SealedSink:
 
         Raises:
             SinkUnavailable: it is not known to be kept; it may be tried again.
+            NewerFormat: a later Cloche has sealed what came before.
         """
         if not isinstance(self._sink, Sealing) or not records:
             return await self._sink.write(records, mark if mark.position > Position() else None)

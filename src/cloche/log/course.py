@@ -46,6 +46,7 @@ class Course:
         self._sealed = SealedSink(sink)
         self._reader = BatchReader()
         self._positions: dict[str, Position] = {}
+        self._one_batch = asyncio.Lock()
         self._asked = False
         self.state = SinkState(name)
 
@@ -78,6 +79,11 @@ class Course:
         """Return the position up to which the sink has a spool; None while that is not known."""
         return self._positions.get(spool, Position()) if self._asked else None
 
+    async def between_batches(self) -> None:
+        """Return once no batch is in memory that was read before: the sink has it, or it will be read again."""
+        async with self._one_batch:
+            pass
+
     async def retire(self, spool: str) -> bool:
         """Let the sink forget a spool that is gone; return whether it did. If not, the next turn begins with asking."""
         try:
@@ -100,10 +106,11 @@ class Course:
         shipped = 0
         for _ in range(_BATCHES_A_TURN):
             before = self._positions.get(spool.name, Position())
-            batch = await asyncio.to_thread(self._reader.next_batch, spool, before)
-            if batch.position == before:
-                break
-            await self._hand_over(batch, spool.name)
+            async with self._one_batch:
+                batch = await asyncio.to_thread(self._reader.next_batch, spool, before)
+                if batch.position == before:
+                    break
+                await self._hand_over(batch, spool.name)
             shipped += len(batch.records)
         return shipped
 

@@ -13,7 +13,7 @@ from typing import IO
 
 import msgspec
 
-from cloche.errors import ExportDiffers, ExportInUse, ExportUnfinished, NewerFormat
+from cloche.errors import ExportDamaged, ExportDiffers, ExportInUse, ExportUnfinished, NewerFormat
 from cloche.log.reading import to_json
 from cloche.log.search import Query, cursor_of
 from cloche.ports import Cursor, LogReader, TableFile
@@ -33,6 +33,10 @@ _encode = msgspec.json.Encoder().encode
 
 Progress = Callable[[int, int], None]
 """Is told how many have been written, and the time of the last one, in microseconds UTC."""
+
+
+class _Formatted(msgspec.Struct, frozen=True):
+    format: int
 
 
 class State(msgspec.Struct, frozen=True):
@@ -60,16 +64,19 @@ def unfinished(out: Path) -> State | None:
 
     Raises:
         NewerFormat: a later Cloche wrote it.
+        ExportDamaged: nobody can tell.
     """
     try:
         text = _state_file(out).read_bytes()
     except FileNotFoundError:
         return None
-    found = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-    number = msgspec.json.decode(found["format"], type=int)
-    if number > STATE_FORMAT:
-        raise NewerFormat(what=f"the export in {folder_of(out)}", found=number, known=STATE_FORMAT)
-    return msgspec.json.decode(text, type=State)
+    try:
+        number = msgspec.json.decode(text, type=_Formatted).format
+        if number > STATE_FORMAT:
+            raise NewerFormat(what=f"the export in {folder_of(out)}", found=number, known=STATE_FORMAT)
+        return msgspec.json.decode(text, type=State)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ExportDamaged(folder=folder_of(out)) from None
 
 
 def begin(out: Path, query: Query, *, resume: bool, restart: bool) -> State:
@@ -84,6 +91,7 @@ def begin(out: Path, query: Query, *, resume: bool, restart: bool) -> State:
     Raises:
         ExportUnfinished: something was cut short, and it is not said what is to become of it.
         ExportDiffers: what was cut short is an export of other records.
+        ExportDamaged: nobody can tell how far it had come.
         NewerFormat: a later Cloche wrote it.
     """
     now_us = time.time_ns() // 1000

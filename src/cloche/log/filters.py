@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
-from cloche.log.contents import read_condition
+from cloche.log.contents import Condition, read_condition
 from cloche.log.search import Query
 from cloche.ports import Filter
 from cloche.values import Kind
 
 _DURATION = re.compile(r"(\d{1,9})\s*([smhdw])")
+_LOST_PLUS = re.compile(r"T\S+ [0-9]{2}:?[0-9]{2}")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_US = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
@@ -64,11 +65,12 @@ def read_moment(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        told = f"{_short(text)} is no time; use 2026-11-05T09:30:00Z, or how long ago, such as 2h or 3d"
+        hint = " (in an address a + is written %2B)" if _LOST_PLUS.search(text) else ""
+        told = f"{_short(text)} is no time{hint}; use 2026-11-05T09:30:00Z, or how long ago, such as 2h or 3d"
         raise ValueError(told) from None
     if moment.tzinfo is None:
         raise ValueError(f"{_short(text)} has no time zone; write {moment.isoformat()}Z for UTC")
-    return min((moment - _EPOCH) // timedelta(microseconds=1), _LAST_US)
+    return max(0, min((moment - _EPOCH) // timedelta(microseconds=1), _LAST_US))
 
 
 def read_inference(text: str) -> bytes:
@@ -94,8 +96,12 @@ def read_flag(text: str) -> bool:
     return text == "true"
 
 
+def _read_condition(text: str) -> Condition:
+    return read_condition(_read_text(text))
+
+
 def _read_label(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
+    name, equals, value = _read_text(text).partition("=")
     if not equals or not name:
         raise ValueError(f"{_short(text)} is no label; write it as market=de")
     return name, value
@@ -136,8 +142,8 @@ ASKED = (
     Asked("until", "Before this time.", read_moment, "TIME", "until_us"),
     Asked("outcome", "With this outcome: ok, refused, or the code of an error."),
     Asked("failed", "Where the model failed: those with a traceback.", read_flag),
-    Asked("input", "Where the input is so: /carrier=UA, /items/*/id=7.", read_condition, "CONDITION", many=True),
-    Asked("output", "Where the output is so: /score>0.5; >100 for a number.", read_condition, "CONDITION", many=True),
+    Asked("input", "Where the input is so: /carrier=UA, /items/*/id=7.", _read_condition, "CONDITION", many=True),
+    Asked("output", "Where the output is so: /score>0.5; >100 for a number.", _read_condition, "CONDITION", many=True),
     Asked("label", "With this label: market=de.", _read_label, "NAME=VALUE", "labels", many=True),
     Asked("variant", "Answered by this variant."),
     Asked("experiment", "Exposed to this experiment."),

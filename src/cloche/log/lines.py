@@ -6,7 +6,7 @@ import asyncio
 import csv
 import io
 import os
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -14,9 +14,10 @@ from typing import IO, Any
 import msgspec
 
 from cloche.errors import ExportDamaged
+from cloche.log.filters import read_moment
 from cloche.log.reading import timestamp, to_json
 from cloche.log.table import COLUMNS, PERSONAL, Column, row_of
-from cloche.values import Record
+from cloche.values import ExportedRow, Record
 
 _encode = msgspec.json.Encoder().encode
 
@@ -68,13 +69,13 @@ class JsonLinesFile(LinesFile):
     """One JSON object a line, as `cloche log query --json` prints it."""
 
     @staticmethod
-    def erase(file: Path, draft: Path, inferences: Set[str]) -> int:
-        """Write a draft of a file with nothing but envelopes of these inferences; return how many it had."""
+    def erase(file: Path, draft: Path, is_meant: Callable[[ExportedRow], bool]) -> int:
+        """Write a draft of a file with nothing but envelopes of the rows that are meant; return how many it had."""
         erased = 0
         with file.open("rb") as lines, draft.open("wb") as kept:
             for line in lines:
                 row: dict[str, Any] = msgspec.json.decode(line)
-                if row["id"] in inferences and not row.get("erased"):
+                if not row.get("erased") and is_meant(_exported(row)):
                     erased += 1
                     row = {name: value for name, value in row.items() if name not in PERSONAL} | {"erased": True}
                     kept.write(_encode(row) + b"\n")
@@ -94,8 +95,8 @@ class CsvFile(LinesFile):
     head = (",".join(column.name for column in COLUMNS) + "\n").encode()
 
     @staticmethod
-    def erase(file: Path, draft: Path, inferences: Set[str]) -> int:
-        """Write a draft of a file with nothing but envelopes of these inferences; return how many it had."""
+    def erase(file: Path, draft: Path, is_meant: Callable[[ExportedRow], bool]) -> int:
+        """Write a draft of a file with nothing but envelopes of the rows that are meant; return how many it had."""
         erased = 0
         with _any_length(), file.open(newline="", encoding="utf-8") as lines:
             rows = csv.DictReader(lines)
@@ -103,7 +104,7 @@ class CsvFile(LinesFile):
                 writer = csv.DictWriter(kept, rows.fieldnames or (), lineterminator="\n")
                 writer.writeheader()
                 for row in rows:
-                    meant = row["id"] in inferences and row["erased"] != "true"
+                    meant = row["erased"] != "true" and is_meant(_exported(row))
                     erased += meant
                     gone = dict.fromkeys(PERSONAL & row.keys(), "") | {"erased": "true"}
                     writer.writerow(row | gone if meant else row)
@@ -134,6 +135,10 @@ def _any_length() -> Iterator[None]:
         raise ValueError(str(error)) from None
     finally:
         csv.field_size_limit(before)
+
+
+def _exported(row: Mapping[str, Any]) -> ExportedRow:
+    return ExportedRow(row["id"], row["model"], read_moment(row["time"]), row.get("subject") or None)
 
 
 def _sync(file: IO[Any]) -> None:

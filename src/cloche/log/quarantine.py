@@ -50,7 +50,15 @@ class Quarantine:
 
     def notes(self) -> list[Note]:
         """Return what lies here, oldest name first."""
-        return [msgspec.json.decode(path.read_bytes(), type=Note) for path in sorted(self.folder.glob("*.json"))]
+        return [_note(path) for path in sorted(self.folder.glob("*.json"))]
+
+
+def _note(path: Path) -> Note:
+    """Return a note; of one that is damaged itself, its name."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Note)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Note(path.stem, 0, 0, 0, "the note about it can't be read", 0)
 
 
 def _keep(path: Path, data: bytes) -> None:

@@ -39,9 +39,12 @@ class Redaction:
         return [self._renamed(row) for row in rows] if self._subject else rows
 
     def text(self, text: str) -> str:
-        """Return a text without the values that were left out before, as far as it repeats them as they are."""
+        """Return a text without the values that were left out before, as far as it repeats them as they are.
+
+        Of a long text workers keep the end alone, so it may begin within such a value.
+        """
         for value in sorted(self._hidden, key=len, reverse=True):
-            text = text.replace(value, MARKER)
+            text = _without_end_of(value, text.replace(value, MARKER))
         if self._subject and len(self._subject[0]) >= _SHORTEST:
             text = text.replace(*self._subject)
         return text
@@ -74,6 +77,17 @@ class Redaction:
             return [self._renamed(each) for each in value]
         same = not isinstance(value, bool) and isinstance(value, str | int) and str(value) == self._subject[0]
         return self._subject[1] if same else value
+
+
+def _without_end_of(value: str, text: str) -> str:
+    """Return a text without the end of a value that it begins with."""
+    begin = text[:_SHORTEST]
+    place = value.find(begin, max(0, len(value) - len(text)))
+    while 0 <= place <= len(value) - _SHORTEST:
+        if text.startswith(value[place:]):
+            return MARKER + text[len(value) - place :]
+        place = value.find(begin, place + 1)
+    return text
 
 
 def _leaves(value: Any) -> Iterator[Any]:

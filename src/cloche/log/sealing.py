@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Final, NamedTuple
 
 import msgspec
 
-from cloche.log.chain import ID_BYTES, LINK_BYTES, envelope_digest, first_link, last_link, next_link
-from cloche.ports import LogReader, Seal
+from cloche.log.chain import ID_BYTES, LINK_BYTES, envelope_digest, first_link, known, last_link, next_link
+from cloche.ports import LogReader, Seal, SealReader
 from cloche.values import Record
 
 ANCHOR_FORMAT: Final = 1
@@ -131,14 +132,26 @@ class SealCheck:
         self._next = await anext(self._seals, None)
 
     def _take(self, seal: Seal) -> None:
-        if not seal.spool:
+        if not known(seal).spool and not seal.ids:
             self._unsealed_until_us = seal.until_us
             return
         self._chains.add(seal)
-        before = seal.previous
-        for inference, link in zip(_cut(seal.ids, ID_BYTES), _cut(seal.links, LINK_BYTES), strict=False):
-            self._places.setdefault(inference, []).append(_Place(before, link))
-            before = link
+        for inference, place in _places_of(seal):
+            self._places.setdefault(inference, []).append(place)
+
+
+async def fits_its_seals(reader: LogReader, record: Record) -> bool | None:
+    """Return whether one record is what its seals say; None where there is no seal of it.
+
+    Raises:
+        LogError, NewerFormat: the log can't be read.
+    """
+    places: list[_Place] = []
+    if isinstance(reader, SealReader):
+        async with aclosing(reader.seals(record.time_us)) as seals:
+            async for seal in seals:
+                places += [place for inference, place in _places_of(known(seal)) if inference == record.id]
+    return _fits(record, places) if places else None
 
 
 class _Chains:
@@ -196,6 +209,13 @@ class _Chains:
 def _fits(record: Record, places: list[_Place]) -> bool:
     digest = envelope_digest(record)
     return all(next_link(place.before, digest) == place.link for place in places)
+
+
+def _places_of(seal: Seal) -> Iterator[tuple[bytes, _Place]]:
+    before = seal.previous
+    for inference, link in zip(_cut(seal.ids, ID_BYTES), _cut(seal.links, LINK_BYTES), strict=False):
+        yield inference, _Place(before, link)
+        before = link
 
 
 def _cut(data: bytes, size: int) -> Iterator[bytes]:

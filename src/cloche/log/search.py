@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import math
 import time
 from collections.abc import Sequence
 
@@ -15,9 +16,16 @@ from cloche.log.contents import Condition, meets
 from cloche.ports import Cursor, Filter, LogReader
 from cloche.values import Record
 
-_PAGE = 500
-"""Records that are read at once, where their contents are to be looked at."""
+_FIRST = 50
+"""Records that are read at once to begin with: nobody knows how large they are."""
 
+_PAGE = 500
+"""The same at most, where their contents are to be looked at."""
+
+_READ_BYTES = 8 * 1024 * 1024
+"""Of the personal parts that are read at once, as far as those before allow to tell."""
+
+_GROWTH = 4
 _TIME_BYTES = 8
 
 
@@ -53,45 +61,58 @@ class Page(msgspec.Struct, frozen=True):
 
 
 async def search(
-    reader: LogReader, query: Query, limit: int, before: Cursor | None = None, timeout_ms: int | None = None
+    reader: LogReader,
+    query: Query,
+    limit: int,
+    before: Cursor | None = None,
+    timeout_ms: int | None = None,
+    most_bytes: int | None = None,
 ) -> Page:
     """Find up to `limit` inferences, newest first.
 
-    Where contents are asked for, the log is read backwards until there are enough or time is over; what was found until
-    then is the page.
+    The log is read backwards until there are enough or time is over; what was found until then is the page.
 
     Args:
         reader: the log.
         query: which ones.
         limit: how many at most, up to 10,000.
         before: where the last page ended.
-        timeout_ms: how long to look into contents; None for as long as it takes.
+        timeout_ms: how long to look; None for as long as it takes.
+        most_bytes: the page ends with the record whose personal part takes it beyond this; None for no such bound.
 
     Raises:
         QueryTooSlow: the store took too long to find the first of them.
         NewerFormat: a later Cloche packed what was to be looked into.
     """
-    if not query.looks_inside:
-        records = await reader.find(query.where, limit, before)
-        return Page(records, cursor_of(records[-1]) if len(records) == limit else None)
     end = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
     found: list[Record] = []
-    place = before
+    room = math.inf if most_bytes is None else most_bytes
+    place, many = before, _FIRST
     while True:
+        many = min(many, _PAGE if query.looks_inside else limit - len(found))
         try:
-            records = await reader.find(query.where, _PAGE, place)
+            records = await reader.find(query.where, many, place)
         except QueryTooSlow:
             if place == before:
                 raise
             return Page(found, place, stopped=True)
-        found += await asyncio.to_thread(_fitting, records, query)
-        if len(found) >= limit:
-            return Page(found[:limit], cursor_of(found[limit - 1]))
-        if len(records) < _PAGE:
+        for record in await asyncio.to_thread(_fitting, records, query) if query.looks_inside else records:
+            found.append(record)
+            room -= len(record.personal)
+            if len(found) == limit or room < 0:
+                return Page(found, cursor_of(record))
+        if len(records) < many:
             return Page(found, None)
         place = cursor_of(records[-1])
         if end is not None and time.monotonic() > end:
             return Page(found, place, stopped=True)
+        many = _next_many(records)
+
+
+def _next_many(records: Sequence[Record]) -> int:
+    """Return how many records to read after these: more, unless they are large."""
+    size = sum(len(record.personal) for record in records)
+    return max(1, min(_GROWTH * len(records), _READ_BYTES * len(records) // max(size, 1)))
 
 
 def _fitting(records: Sequence[Record], query: Query) -> list[Record]:

@@ -107,6 +107,11 @@ class Shipper:
         async with self._tidying:
             return [await asyncio.to_thread(work, spool) for spool in await self._spools()]
 
+    async def between_batches(self) -> None:
+        """Return once no sink can be given any more what was read from a spool before this was called."""
+        for course in self._courses:
+            await course.between_batches()
+
     async def close(self) -> None:
         """Let go of the sinks, and of the spools."""
         for sink in self.sinks.values():

@@ -81,10 +81,10 @@ class SubjectReader:
         """Return what the store finds wrong with itself."""
         return await self._reader.faults()
 
-    async def seals(self) -> AsyncGenerator[Seal]:
-        """Yield all seals, where there are any."""
+    async def seals(self, moment_us: int | None = None) -> AsyncGenerator[Seal]:
+        """Yield all seals, or those that have a moment, where there are any."""
         if isinstance(self._reader, SealReader):
-            async with aclosing(self._reader.seals()) as seals:
+            async with aclosing(self._reader.seals(moment_us)) as seals:
                 async for seal in seals:
                     yield seal
 

@@ -27,6 +27,8 @@ class Report(msgspec.Struct):
     """In the sink."""
     erased: int = 0
     """Of those, without their personal part."""
+    unexplained: list[str] = []
+    """Of those, without a tombstone either: blanked in a spool before the log had them, or taken out by hand."""
     damaged: list[str] = []
     """Records whose personal part is not what its digest says, in the sink or in a spool."""
     duplicates: list[str] = []
@@ -89,6 +91,8 @@ async def _verify_records(reader: LogReader, check: SealCheck, report: Report) -
         before = record.id
         if is_erased(record.personal):
             report.erased += 1
+            if not record.personal:
+                report.unexplained.append(_name(record))
         elif not is_intact(record):
             report.damaged.append(_name(record))
 

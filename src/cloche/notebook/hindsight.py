@@ -102,7 +102,7 @@ async def _reproduced(place: Place, inference: bytes, rtol: float) -> Reproducti
         record = await log.get(inference)
         if record is None:
             raise InferenceNotFound(id=UUID(bytes=inference), where=log_place(place.home))
-        return await reproduce_record(record, loader, rtol)
+        return await reproduce_record(record, loader, rtol, log=log)
 
 
 async def _replayed(place: Place, names: tuple[str, str], query: Query, sample: float | int | None) -> Replay:

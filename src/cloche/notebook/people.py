@@ -13,6 +13,7 @@ from cloche.assembly import open_forgetting, open_shipper
 from cloche.authoring.bridge import wait_for
 from cloche.authoring.reason import reason_of
 from cloche.erasure.forget import Forgetting
+from cloche.erasure.orders import fault_of
 from cloche.erasure.report import Hold, Report
 from cloche.home import Home
 from cloche.notebook.keeper import ask_keeper
@@ -72,11 +73,11 @@ def order(verb: _Verb, home: Home, subject: str, reason: str, model: str | None,
     """Give an order about a person: to the keeper of a home, or where none runs, carry it out here.
 
     Raises:
-        ValueError: there is no subject, or no reason.
+        ValueError: it can't be given: there is no subject, no reason, or no model of such a name.
         ClocheError: it could not be done.
     """
-    if not subject or not reason.strip():
-        raise ValueError("an order needs a subject and a reason")
+    if fault := fault_of(subject, reason, model):
+        raise ValueError(f"{fault[0]}: {fault[1]}")
     settings = load_settings(home.settings_file, os.environ)
     by = reason_of(f"cloche log {verb}").author
     body = {"subject": subject, "reason": reason, "by": by} | ({"model": model} if model else {})

@@ -11,7 +11,7 @@ from cloche.assembly import open_interpreters
 from cloche.authoring.draft import Draft
 from cloche.authoring.publish import Published
 from cloche.authoring.publish import publish as publish_draft
-from cloche.environments.interpreters import PythonOf, this_python
+from cloche.environments.python import PythonOf, this_python
 from cloche.notebook.place import open_place
 from cloche.registry.bundle import Each, Takes
 from cloche.registry.catalog import Registry
@@ -47,9 +47,12 @@ def publish(  # noqa: PLR0913  one call says all there is to say about a version
     golden: Literal["equal", "schema"] = "equal",
     deadline_ms: int | None = None,
     hang_after_ms: int | None = None,
+    max_wait_ms: int | None = None,
+    max_batch: int | None = None,
     description: str | None = None,
     message: str | None = None,
     vendor: bool = False,
+    optimize: bool = False,
     sign: str | Path | None = None,
     home: str | Path | Registry | None = None,
     quiet: bool = False,
@@ -104,9 +107,15 @@ def publish(  # noqa: PLR0913  one call says all there is to say about a version
         golden: "schema" where the model is random: then only the shape of its answers is compared.
         deadline_ms: how long an answer may take where the caller does not say.
         hang_after_ms: how long one call may keep a worker busy before the worker is replaced.
+        max_wait_ms: how long a call may wait for others to go to a worker with it, up to 25; otherwise none waits.
+        max_batch: how many rows go to a worker together at most, up to 4,096; otherwise as many as take 10 ms, up to
+            64.
         description: a sentence for people.
         message: why this version was made.
         vendor: keep the wheels of its packages in the registry, so that it loads years later without an index.
+        optimize: convert it into a form that is faster, and publish both, where they agree on the examples and on rows
+            drawn like them; see `cloche.optimize`, which does that later, and knows what callers send. Needs
+            `cloche[optimize]`.
         sign: the file of a private key to sign it with, before it is live; needs `cloche[signing]`.
         home: the home folder; `CLOCHE_HOME`, the nearest parent with one, or `./.cloche` where it is not said. Or a
             registry, as that of a `cloche.testing.Platform`.
@@ -131,7 +140,8 @@ def publish(  # noqa: PLR0913  one call says all there is to say about a version
         include=include, exclude=exclude, schema=schema, unknown_fields=unknown_fields, on_unseen=on_unseen,
         required=_names(required), method=method, takes=takes, providers=providers, steps=steps or {},
         each=_each(each, item_id, order, max_items), score=score, redact=redact, golden=golden, deadline_ms=deadline_ms,
-        hang_after_ms=hang_after_ms, description=description, message=message, vendor=vendor, sign=sign,
+        hang_after_ms=hang_after_ms, max_wait_ms=max_wait_ms, max_batch=max_batch, description=description,
+        message=message, vendor=vendor, optimize=optimize, sign=sign,
     )  # fmt: skip
     return _publish(draft, home, quiet)
 
@@ -143,7 +153,7 @@ def _names(required: Collection[str]) -> Sequence[str]:
 
 def _publish(draft: Draft, home: str | Path | Registry | None, quiet: bool) -> Published:
     registry, confinement, python_of = _place(home)
-    published = publish_draft(draft, registry, _silent if quiet else _say_step, confinement, python_of)
+    published = publish_draft(draft, registry, _silent if quiet else say_step, confinement, python_of)
     if not quiet:
         _say("\n".join(summary(published)))
     return published
@@ -205,7 +215,8 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
-def _say_step(step: str) -> None:
+def say_step(step: str) -> None:
+    """Say on standard error what is being done."""
     _say(f"… {step}")
 
 

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 _GAP = "  "
+_BREAKS = str.maketrans({each: ascii(each)[1:-1] for each in "\n\t\u2028\u2029"})
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -33,8 +34,8 @@ class Table(msgspec.Struct, frozen=True):
 
     @property
     def texts(self) -> list[list[str]]:
-        """The cells as text."""
-        return [[_text(cell) for cell in row] for row in self.rows]
+        """The cells as text, each of one line: what somebody sent can't look like another row."""
+        return [[_text(cell).translate(_BREAKS) for cell in row] for row in self.rows]
 
     def lines(self) -> list[str]:
         """Return it as text: aligned, and never cut."""

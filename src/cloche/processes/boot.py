@@ -13,6 +13,7 @@ import msgspec
 from cloche.errors import HomeInUse
 from cloche.home import Home
 from cloche.settings import Settings
+from cloche.siblings import Shared
 
 
 class Boot(msgspec.Struct, frozen=True):
@@ -23,6 +24,16 @@ class Boot(msgspec.Struct, frozen=True):
     listen_fd: int
     line_fd: int | None = None
     """The gateway's end of the line to its supervisor."""
+    gateway: int = 0
+    """Its number among the gateways of the server, from 1; 0 where it is none of them."""
+    shared: Shared | None = None
+    """What the gateways share."""
+
+    @property
+    def files(self) -> list[int]:
+        """The open files that it names."""
+        line = [] if self.line_fd is None else [self.line_fd]
+        return [self.listen_fd, *line, *(self.shared.files if self.shared else [])]
 
 
 def read_boot() -> Boot:
@@ -60,6 +71,11 @@ class RunLock:
     def release(self) -> None:
         """Let go of it."""
         os.close(self._file)
+
+
+def gateway_lock(number: int) -> str:
+    """Return the kind of a gateway, by its number: each has a lock of its own."""
+    return "gateway" if number == 1 else f"gateway-{number}"
 
 
 def hold_lock(home: Home, kind: str) -> RunLock:

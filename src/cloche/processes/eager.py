@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Generator
 from types import coroutine
-from typing import Any
+from typing import Any, Protocol
 
 Work = Coroutine[Any, Any, None]
 
 
-def run(work: Work, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]]) -> None:
+class Caller(Protocol):
+    """For whom something is done, and who may go away."""
+
+    task: asyncio.Task[None] | None
+    """What is left of it, where it had to wait."""
+
+
+def run(
+    work: Work, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]], caller: Caller | None = None
+) -> None:
     """Run `work` up to where it first waits; what is left of it is a task, and in `tasks` until it is done.
 
     Until it waits there is no current task, which `asyncio.timeout` needs. From Python 3.12 on asyncio can do the same
@@ -23,6 +32,8 @@ def run(work: Work, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[Non
     task = loop.create_task(_go_on(work, awaited))
     tasks.add(task)
     task.add_done_callback(tasks.discard)
+    if caller is not None:
+        caller.task = task
 
 
 async def _go_on(work: Work, awaited: object) -> None:

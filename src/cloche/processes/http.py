@@ -6,16 +6,22 @@ import asyncio
 import contextlib
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from cloche.errors import CallError, HeadTooLarge, InvalidHttp
 from cloche.settings import Settings
+from cloche.web.predict import ARRIVED, CALL_TASK
 from cloche.web.problems import TITLES, problem
 
 KEEP_ALIVE_S = 75
+HALF_CLOSED_S = 0.3
+"""How long a call goes on whose caller has closed at least their half of the connection."""
+
 MOST_HEAD_BYTES = 64 * 1024
 
 _OFFER = re.compile(rb"(?i)(?<=\n)upgrade:")
@@ -35,6 +41,8 @@ class HttpProtocol(HttpToolsProtocol):
     """Of a head, of trailers or of chunk extensions: what came since the message last got on."""
     _waits_since_s = 0.0
     """For a call to begin, or for the rest of its head."""
+    _refusal: CallError | None = None
+    """What is said once the calls before are answered."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait."""
@@ -68,6 +76,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._got_on = True
         if self.parser.should_upgrade() and any(name in _OF_A_BODY for name, _ in self.headers):
             raise InvalidHttp
+        cast("dict[str, object]", self.scope)[ARRIVED] = time.perf_counter(), self.tasks
         super().on_headers_complete()
         self.headers = []
 
@@ -82,16 +91,28 @@ class HttpProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the timer, and with it of the connection."""
+        """Let go of the timer, and with it of the connection; and do no more for a call whose caller is gone."""
         super().connection_lost(exc)
+        if self.scope is not None and self.cycle is not None and self.cycle.disconnected:
+            call = self.scope.get(CALL_TASK)
+            if isinstance(call, asyncio.Task):
+                call.cancel()
         super()._unset_keepalive_if_required()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Keep a connection whose caller has said everything until it has its answer; then it ends."""
+        """Keep a connection whose caller has said everything until it has its answer; then it ends.
+
+        Whoever has gone away altogether looks the same, so nobody waits for long for the answer to a call.
+        """
         waits = not self._in_message and self.cycle is not None and not self.cycle.response_complete
         if waits:
             self.cycle.keep_alive = False
+            self.loop.call_later(HALF_CLOSED_S, self._give_up, self.cycle)
         return waits
+
+    def _give_up(self, cycle: RequestResponseCycle) -> None:
+        if CALL_TASK in cycle.scope and not cycle.response_complete and self.transport is not None:
+            self.transport.abort()
 
     def on_response_complete(self) -> None:
         """Begin the next call, or wait for one."""
@@ -101,6 +122,8 @@ class HttpProtocol(HttpToolsProtocol):
         else:
             self.server_state.total_requests += 1
             self.flow.resume_reading()
+            if self._refusal is not None:
+                self._refuse(self._refusal)
 
     def timeout_keep_alive_handler(self) -> None:
         """End a connection that has made us wait for long enough; else look again when it may have."""
@@ -124,7 +147,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._refuse(InvalidHttp())
 
     def _refuse(self, error: CallError) -> None:
+        """Answer what is not HTTP, after the calls that came whole before it, and hang up."""
         if self.transport.is_closing():
+            return
+        if self.cycle is not None and not (self.cycle.response_complete or self.cycle.more_body):
+            self._refusal = error
+            self.flow.pause_reading()
             return
         status, headers, body = problem(error)
         headers += [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
@@ -152,8 +180,13 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def http_server(app: object, settings: Settings, protocol: Callable[..., HttpProtocol] = HttpProtocol) -> HttpServer:
-    """Return a server for an ASGI application; `protocol` makes what speaks with one connection."""
+def http_server(
+    app: object,
+    settings: Settings,
+    protocol: Callable[..., HttpProtocol] = HttpProtocol,
+    make: Callable[[uvicorn.Config], HttpServer] = HttpServer,
+) -> HttpServer:
+    """Return a server for an ASGI application, as `make` makes it; `protocol` makes what speaks with one connection."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=protocol,  # type: ignore[arg-type]
@@ -167,4 +200,4 @@ def http_server(app: object, settings: Settings, protocol: Callable[..., HttpPro
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=max(1, settings.server.drain_ms // 1000),
     )
-    return HttpServer(config)
+    return make(config)

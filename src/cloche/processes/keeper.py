@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 from pathlib import Path
@@ -23,14 +22,6 @@ from cloche.web.control import keeper_app
 logger = logging.getLogger(__name__)
 
 CONDUCT_AGAIN_S = 10.0
-
-NICENESS = 15
-"""The keeper gives way to the gateway: its work can wait, a caller can't. Of a single core that callers keep busy it
-gets 3 %; what it can't ship then waits on the disk.
-
-It counts within one session only, since Linux shares a processor between sessions first: so nothing that the supervisor
-starts begins a session of its own.
-"""
 
 
 async def keep(boot: Boot) -> None:
@@ -68,7 +59,6 @@ def main() -> None:
     start_logging()
     boot = read_boot()
     hold_lock(Home(Path(boot.home)), "keeper")
-    os.nice(NICENESS)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(keep(boot))

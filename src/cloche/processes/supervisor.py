@@ -1,4 +1,4 @@
-"""The supervisor: binds the ports, starts a gateway and a keeper, keeps the workers, and brings back what dies.
+"""The supervisor: binds the ports, starts gateways and a keeper, keeps the workers, and brings back what dies.
 
 The ports belong to it, so that a caller who connects while a gateway is being replaced waits instead of being refused.
 """
@@ -15,17 +15,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
 from cloche.errors import AddressTaken, HomeInUse, UnsafeAddress
 from cloche.home import Home
 from cloche.processes.boot import Boot, RunLock, ServerFile
+from cloche.registry.standing import drop_standings
 from cloche.runtimes.exits import exited
 from cloche.runtimes.link import SupervisorEnd
 from cloche.runtimes.pool import WorkerPool
+from cloche.runtimes.roster import CrewState, drop_roster, write_roster
 from cloche.settings import Settings
+from cloche.siblings import Shared
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +38,14 @@ STEADY_S = 10.0
 BACKLOG = 2048
 TAKE_OVER_S = 15.0
 KEEPER_DRAIN_S = 60.0
+
+KEEPER_NICENESS = 15
+"""The keeper gives way to the gateways, from its start on: its work can wait, a caller can't. Of a single core that
+callers keep busy it gets 3 %; what it can't ship then waits on the disk.
+
+It counts within one session only, since Linux shares a processor between sessions first: so nothing that the supervisor
+starts begins a session of its own.
+"""
 
 
 class Supervisor:
@@ -44,7 +56,10 @@ class Supervisor:
         self._settings = settings
         self._lock = RunLock(home, "supervisor")
         self._calls = self._control = socket.socket()
+        self._shared = Shared.make(settings.server.processes or cores())
         self._kept: list[_Kept] = []
+        self.begun = asyncio.Event()
+        """Set once all processes are started; they take a while to answer."""
 
     def open(self) -> ServerFile:
         """Take the home and the ports; return where the server will be found.
@@ -56,8 +71,10 @@ class Supervisor:
         check_safe(self._settings)
         if not self._lock.take():
             raise HomeInUse(home=self._home.path, pid=self._lock.holder)
-        for kind in ("gateway", "keeper"):
-            _take_over(RunLock(self._home, kind))
+        drop_roster(self._home.run)
+        for kind in ("gateway*", "keeper"):  # the keeper ships what the gateways leave
+            _take_over([RunLock(self._home, lock.stem) for lock in self._home.run.glob(f"{kind}.lock")])
+        drop_standings(self._home.run, len(self._shared.cells))
         self._calls = _bind(server.host, server.port, "--port")
         self._control = _bind(server.control_host, server.control_port, "--control-port")
         found = ServerFile(_url(self._calls), _url(self._control), os.getpid())
@@ -66,18 +83,31 @@ class Supervisor:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Keep everything alive until `stopping` is set; then drain, sync, ship and return."""
-        pool = WorkerPool()
-        gateway = _Kept("gateway", lambda: self._start_gateway(pool))
+        pool = WorkerPool(self._tell)
+        count = len(self._shared.cells)
+        gateways = [
+            _Kept("gateway" if count == 1 else f"gateway {number}", partial(self._start_gateway, pool, number))
+            for number in range(1, count + 1)
+        ]
         keeper = _Kept("keeper", self._start_keeper)
-        self._kept = [gateway, keeper]
+        self._kept = [*gateways, keeper]
+        await asyncio.gather(*(kept.begun.wait() for kept in self._kept))
+        self.begun.set()
         await stopping.wait()
         self._calls.close()
-        await gateway.stop(self._settings.server.drain_ms / 1000 + 5)
+        await asyncio.gather(*(gateway.stop(self._settings.server.drain_ms / 1000 + 5) for gateway in gateways))
         await pool.stop()
         self._control.close()
         await keeper.stop(KEEPER_DRAIN_S)
         ServerFile.path(self._home).unlink(missing_ok=True)
+        drop_roster(self._home.run)
         self._lock.release()
+
+    def _tell(self, crews: Sequence[CrewState]) -> None:
+        try:
+            write_roster(self._home.run, crews)
+        except OSError as error:
+            logger.warning("can't write down how the workers are doing: %s", error.strerror)
 
     def kill(self) -> None:
         """End all at once: workers end with their gateway, and what was acknowledged lies in the spool."""
@@ -85,20 +115,24 @@ class Supervisor:
             kept.kill()
         ServerFile.path(self._home).unlink(missing_ok=True)
 
-    def _start_gateway(self, pool: WorkerPool) -> subprocess.Popen[bytes]:
+    def _start_gateway(self, pool: WorkerPool, number: int) -> subprocess.Popen[bytes]:
+        self._shared.clear(number)
         ours, theirs = socket.socketpair()
         SupervisorEnd(ours, pool)
         with theirs:
-            return self._start("cloche.processes.gateway", self._calls, theirs.fileno())
+            home, listening = str(self._home.path), self._calls.fileno()
+            boot = Boot(home, self._settings, listening, theirs.fileno(), number, self._shared)
+            return self._start("cloche.processes.gateway", boot)
 
     def _start_keeper(self) -> subprocess.Popen[bytes]:
-        return self._start("cloche.processes.keeper", self._control, None)
+        boot = Boot(str(self._home.path), self._settings, self._control.fileno())
+        process = self._start("cloche.processes.keeper", boot)
+        step_back(process.pid, KEEPER_NICENESS)
+        return process
 
-    def _start(self, module: str, listening: socket.socket, line: int | None) -> subprocess.Popen[bytes]:
-        boot = Boot(str(self._home.path), self._settings, listening.fileno(), line)
-        passed = [boot.listen_fd] if line is None else [boot.listen_fd, line]
+    def _start(self, module: str, boot: Boot) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
-            [sys.executable, "-m", module], stdin=subprocess.PIPE, pass_fds=passed, process_group=0
+            [sys.executable, "-m", module], stdin=subprocess.PIPE, pass_fds=boot.files, process_group=0
         )
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin:
@@ -114,6 +148,8 @@ class _Kept:
         self._start = start
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = asyncio.Event()
+        self.begun = asyncio.Event()
+        """Set once it was tried to start it."""
         self._life = asyncio.get_running_loop().create_task(self._live())
 
     async def stop(self, grace_s: float) -> None:
@@ -150,11 +186,26 @@ class _Kept:
             self._process = self._start()
         except OSError as error:
             return f"can't be started: {error.strerror}"
+        finally:
+            self.begun.set()
         return f"ended with status {await exited(self._process)}"
 
     def _signal(self, number: int) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
+
+
+def step_back(pid: int, niceness: int) -> None:
+    """Have a process give way to others, so much more than this one does."""
+    with contextlib.suppress(ProcessLookupError):
+        os.setpriority(os.PRIO_PROCESS, pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness))
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def check_safe(settings: Settings) -> None:
@@ -195,15 +246,17 @@ def _url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _take_over(lock: RunLock) -> None:
-    """End a process whose supervisor died: it has gone on alone until now."""
+def _take_over(locks: list[RunLock]) -> None:
+    """End processes whose supervisor died: they have gone on alone until now."""
     deadline = time.monotonic() + TAKE_OVER_S
-    told = 0
-    while not lock.take():
+    told: set[tuple[int, int]] = set()
+    while held := [lock for lock in locks if not lock.take()]:
         number = signal.SIGKILL if time.monotonic() > deadline else signal.SIGTERM
-        if lock.holder and number != told:
-            told = number
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(lock.holder, number)
+        for pid in {lock.holder for lock in held} - {0}:
+            if (pid, number) not in told:
+                told.add((pid, number))
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
         time.sleep(0.05)
-    lock.release()
+    for lock in locks:
+        lock.release()

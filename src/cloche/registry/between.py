@@ -50,6 +50,7 @@ def between(old: Manifest, new: Manifest) -> Between:
     """Return what `new` has otherwise than `old`. Schemas are compared as calls to each version are held to them."""
     schemas = [meant(each.input_schema, each.unknown_fields, each.each) for each in (old, new)]
     traits = {name: (getattr(old, name), getattr(new, name)) for name in _TRAITS}
+    traits["optimized"] = (_form(old), _form(new))
     before, after = _steps(old), _steps(new)
     traits |= {name: (before.get(name), after.get(name)) for name in before | after}
     return Between(
@@ -70,6 +71,11 @@ def before(version: str, versions: list[str]) -> str | None:
 def _steps(manifest: Manifest) -> dict[str, str]:
     """Return the steps of an ensemble, by what they are called here."""
     return {f"step {name}": f"{step.model} {step.version}" for name, step in (manifest.steps or {}).items()}
+
+
+def _form(manifest: Manifest) -> str | None:
+    """Return in which second form it answers, too."""
+    return manifest.optimized.form if manifest.optimized else None
 
 
 def _environment(before: Environment, after: Environment) -> EnvironmentDifference:

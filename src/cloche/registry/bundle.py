@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from cloche.errors import BundleCorrupt, InvalidName, InvalidVersion, NewerFormat
+from cloche.registry.optimized import Optimized
 
 MANIFEST_FORMAT = 1
 
@@ -173,6 +174,10 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """JSON array of rows in JSON form. Personal data, as `golden`."""
     deadline_ms: int | None = None
     hang_after_ms: int | None = None
+    max_wait_ms: int | None = None
+    """How long a call may wait for company; a routing may say otherwise."""
+    max_batch: int | None = None
+    """The most rows that go to a worker together."""
     description: str | None = None
     command: list[str] | None = None
     """A program and its arguments, run in `files/`: it answers JSON Lines with JSON Lines."""
@@ -192,6 +197,8 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
     """What becomes of a value that is none of its column's categories."""
     redact: tuple[str, ...] = ()
     """Pointers to what no record of it keeps (`/input/name`); a routing may name more."""
+    optimized: Optimized | None = None
+    """The same model in a form that carries no code. A Cloche that does not know of it is answered by the original."""
 
     @property
     def runs_code(self) -> bool:
@@ -199,17 +206,42 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.flavor not in _CODELESS and self.combine is None
 
     @property
+    def converted(self) -> Manifest | None:
+        """The manifest of its optimized form alone; None where there is none."""
+        if self.optimized is None:
+            return None
+        flavor, entry = self.optimized.flavor, self.optimized.entry
+        return msgspec.structs.replace(self, flavor=flavor, entry=entry, providers=None, optimized=None)
+
+    @property
+    def plain(self) -> Manifest:
+        """What it says without its second form, and without the file of that."""
+        if self.optimized is None:
+            return self
+        files = [file for file in self.files if file.path != self.optimized.entry]
+        return msgspec.structs.replace(self, files=files, optimized=None)
+
+    @property
     def is_inline(self) -> bool:
         """Whether a gateway answers it itself: it can't run code, and its rows are what its library takes as they are.
 
         Boosters take numbers; categories are made with pandas, which no gateway loads. What is to become of those that
-        training did not have is a worker's to do.
+        training did not have is a worker's to do. Of an optimized version it is what answers its calls that counts.
         """
+        if self.optimized is not None and not self.optimized.wants_original:
+            return True
         if self.runs_code or self.on_unseen != "pass":
             return False
         columns = self.frame.columns if self.frame else []
         plain = (column.kind in _NUMBERS and column.dtype not in ("category", "object") for column in columns)
         return self.flavor == "onnx" or (bool(columns) and all(plain))
+
+    @property
+    def bare_numbers(self) -> list[str] | None:
+        """The columns in order, where a gateway may take its rows as bare numbers."""
+        if not (self.converted or self).is_inline or self.frame is None or self.each is not None:
+            return None
+        return [column.name for column in self.frame.columns]
 
 
 def digest_of(data: bytes) -> str:

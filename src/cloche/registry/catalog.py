@@ -314,8 +314,11 @@ async def schema_taken(
 
 
 def content_digest(manifest: Manifest) -> str:
-    """Return the digest of what a version does: everything but who made it, when, where and with which packages."""
-    content = msgspec.structs.replace(manifest, provenance=_NOBODY, environment=NOWHERE, vendored=[])
+    """Return the digest of what a version does: everything but who made it, when, where and with which packages.
+
+    How fast its forms were is no part of that either.
+    """
+    content = msgspec.structs.replace(manifest, provenance=_NOBODY, environment=NOWHERE, vendored=[], optimized=None)
     return digest_of(msgspec.json.encode(content, order="sorted"))
 
 

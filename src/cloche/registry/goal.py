@@ -21,6 +21,7 @@ from cloche.home import Home
 from cloche.registry.bundle import check_name, digest_of
 from cloche.registry.keys import Duration, Key, KeyFault, check_depth, dotted, line_of, typed
 from cloche.registry.traffic import Experiment, Fallback, Override, Pilot, RolloutPlan, Shadow
+from cloche.values import Criticality
 
 FILE: Final = "models.toml"
 
@@ -71,6 +72,14 @@ class ModelGoal(msgspec.Struct, frozen=True):
     """Pointers to what no record keeps (`/input/name`), besides those that the versions name."""
     retention: Duration | None = None
     """How long records keep their personal parts; for ever where it is not said."""
+    max_wait_ms: int | None = None
+    """How long a call may wait for others to go to a worker with it."""
+    max_batch: int | None = None
+    """The most rows that go to a worker together."""
+    criticality: Criticality = "default"
+    """Of its calls that say nothing, and the most that any may say."""
+    workers: int | None = None
+    """Processes of each version that runs in any; as many as gateways are set to where it is not said."""
 
 
 class Goal(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from cloche.settings import Limits
 HEAD = "# What is wanted live. `cloche apply` makes it so; `cloche apply --plan` says what that would change.\n"
 
 _HEADER = re.compile(r"\s*\[\[?(?P<keys>.+?)\]\]?\s*(?:#.*)?")
-_SCALARS = ("subject", "deadline_ms")
+_SCALARS = ("subject", "deadline_ms", "max_wait_ms", "max_batch", "workers")
 _INLINE = ("shadow", "pilot")
 
 
@@ -127,6 +127,8 @@ def section(name: str, routing: Routing, schemas: Mapping[str, str]) -> str:
     place = f"models.{key_of(name)}"
     lines = [f"[{place}]", f"active = {array(routing.active)}", f"default = {text_of(routing.default)}"]
     lines += [f"{field} = {inline(value)}" for field in _SCALARS if (value := getattr(routing, field)) is not None]
+    if routing.criticality != "default":
+        lines.append(f"criticality = {text_of(routing.criticality)}")
     if routing.redact:
         lines.append(f"redact = {array(routing.redact)}")
     if routing.retention_ms is not None:

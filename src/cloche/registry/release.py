@@ -13,10 +13,12 @@ from typing import Any
 
 import msgspec
 
-from cloche.errors import BundleCorrupt, NewerFormat, ReleaseNotFound, ReleaseTaken
+from cloche.errors import ReleaseNotFound, ReleaseTaken
 from cloche.ports import ObjectStore
 from cloche.registry.bundle import digest_of
+from cloche.registry.numbered import Line
 from cloche.registry.traffic import Canary, Experiment, Fallback, Held, Override, Pilot, Rollout, RolloutPlan, Shadow
+from cloche.values import Criticality
 
 RELEASE_FORMAT = 1
 
@@ -56,6 +58,12 @@ class Routing(msgspec.Struct, frozen=True):
     """Pointers to what no record keeps (`/input/name`), besides those that its versions name."""
     retention_ms: int | None = None
     """How long records keep their personal parts; for ever where this is None."""
+    max_wait_ms: int | None = None
+    """How long a call may wait for company. Where this or `max_batch` is said, what versions say does not count."""
+    max_batch: int | None = None
+    criticality: Criticality = "default"
+    workers: int | None = None
+    """Processes of each version that runs in any; as many as gateways are set to where this is None."""
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -83,6 +91,9 @@ class Release(msgspec.Struct, frozen=True):
     command: str = ""
     source_digest: str | None = None
     git_commit: str | None = None
+
+
+_LINE = Line(Release, "a release", RELEASE_FORMAT)
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -243,21 +254,7 @@ def decode_release(data: bytes, number: int) -> Release:
         NewerFormat: a later Cloche wrote it.
         BundleCorrupt: it is no release, or another one.
     """
-    what = f"release {number}"
-    try:
-        stored = msgspec.json.decode(data, type=_Stamp).format
-        if stored > RELEASE_FORMAT:
-            raise NewerFormat(what=what, found=stored, known=RELEASE_FORMAT)
-        release = msgspec.json.decode(data, type=Release)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BundleCorrupt(what=what, expected="a release", found=str(error)) from None
-    if release.number != number:
-        raise BundleCorrupt(what=what, expected=f"number {number}", found=f"number {release.number}")
-    return release
-
-
-class _Stamp(msgspec.Struct):
-    format: int
+    return _LINE.decode(data, number, f"release {number}")
 
 
 def _key(number: int) -> str:

@@ -83,6 +83,10 @@ class _Resolving:
             attributes=model.attributes,
             redact=tuple(sorted(set(model.redact))),
             retention_ms=model.retention,
+            max_wait_ms=model.max_wait_ms,
+            max_batch=model.max_batch,
+            criticality=model.criticality,
+            workers=model.workers,
             **traffic,
         )
         try:

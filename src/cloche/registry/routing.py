@@ -18,7 +18,8 @@ from cloche.registry.redaction import LONGEST_RETENTION_MS, SHORTEST_RETENTION_M
 from cloche.registry.release import Reason, Release, Routing
 from cloche.registry.rollout import check_plan
 from cloche.registry.traffic import Constant, Fallback
-from cloche.settings import LONGEST_MS, Limits
+from cloche.settings import LONGEST_MS, MOST_WORKERS, Limits
+from cloche.values import LONGEST_WAIT_MS, MOST_ROWS_TOGETHER
 
 INPUT_ORDER: Final = "input_order"
 
@@ -33,6 +34,12 @@ class Wanted(msgspec.Struct, frozen=True):
 
 NOTHING: Final = Wanted()
 _LIMITS: Final = Limits()
+_BOUNDS: Final = {
+    "deadline_ms": (1, LONGEST_MS),
+    "max_wait_ms": (0, LONGEST_WAIT_MS),
+    "max_batch": (1, MOST_ROWS_TOGETHER),
+    "workers": (1, MOST_WORKERS),
+}
 
 
 async def make_default(
@@ -137,9 +144,10 @@ def check_routing(name: str, routing: Routing, manifests: dict[str, Manifest], l
         _check_override(name, overridden(routing, override), manifests, limits, number)
     default = manifests[routing.default]
     deadline_ms = routing.deadline_ms or default.deadline_ms or limits.deadline_ms
-    if routing.deadline_ms is not None and not 1 <= routing.deadline_ms <= LONGEST_MS:
-        reason = f"deadline_ms is {routing.deadline_ms}; use 1 to {LONGEST_MS}"
-        raise InvalidRouting(model=name, reason=reason, key=("deadline_ms",))
+    for key, (least, most) in _BOUNDS.items():
+        value = getattr(routing, key)
+        if value is not None and not least <= value <= most:
+            raise InvalidRouting(model=name, reason=f"{key} is {value}; use {least} to {most}", key=(key,))
     if routing.fallback is not None:
         _check_fallback(name, routing.fallback, default, manifests, deadline_ms)
     _check_privacy(name, routing)

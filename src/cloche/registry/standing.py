@@ -1,10 +1,12 @@
-"""How far the gateway of a host has come with the releases: `run/standing.json`, for the keeper and the command line.
+"""How far the gateways of a server have come with the releases, for the keeper and the command line.
 
-It is true while that gateway runs. It holds what models wrote when they failed, which is why no caller is shown it.
+Each has a file in the folder `run`: `standing.json`, and the second `standing-2.json`. It is true while that gateway
+runs. It holds what models wrote when they failed, which is why no caller is shown it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -52,7 +54,7 @@ class Waiting(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Shadowed(msgspec.Struct, frozen=True):
-    """What became of the live calls that a shadow was to be asked, since the gateway began."""
+    """What became of the live calls that a shadow was to be asked, since the server began."""
 
     model: str
     version: str
@@ -78,24 +80,70 @@ class Standing(msgspec.Struct, frozen=True):
     shadows: list[Shadowed] = []
 
 
-def write_standing(run: Path, standing: Standing) -> None:
-    """Put it in its place in the folder `run`, whole.
+def write_standing(run: Path, standing: Standing, gateway: int = 1) -> None:
+    """Put that of a gateway, by its number, in its place in the folder `run`, whole.
 
     Raises:
         OSError: the disk does not take it.
     """
-    draft = _path(run).with_suffix(".new")
+    path = _path(run, gateway)
+    draft = path.with_suffix(".new")
     draft.write_bytes(msgspec.json.encode(standing))
-    draft.replace(_path(run))
+    draft.replace(path)
 
 
 def read_standing(run: Path) -> Standing | None:
-    """Return what the gateway wrote last, or None where there is nothing that this Cloche can read."""
+    """Return what all gateways have come to, or None where there is nothing that this Cloche can read.
+
+    A release is in force where it is on each of them.
+    """
+    found = [standing for path in sorted(run.glob("standing*.json")) if (standing := _read(path)) is not None]
+    if len(found) < 2:
+        return found[0] if found else None
+    everywhere = set(found[0].in_force).intersection(*(standing.in_force for standing in found))
+    return Standing(
+        STANDING_FORMAT,
+        seen=min(standing.seen for standing in found),
+        in_force={name: min(standing.in_force[name] for standing in found) for name in sorted(everywhere)},
+        waiting=_all_waiting(found),
+        trouble=next((standing.trouble for standing in found if standing.trouble), None),
+        shadows=_all_shadowed(found),
+    )
+
+
+def drop_standings(run: Path, gateways: int) -> None:
+    """Delete those of gateways that there are no longer: all but so many."""
+    for path in run.glob("standing-*.json"):
+        if path not in [_path(run, number) for number in range(1, gateways + 1)]:
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Standing | None:
     try:
-        found = msgspec.json.decode(_path(run).read_bytes(), type=Standing)
+        found = msgspec.json.decode(path.read_bytes(), type=Standing)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
     return found if found.format <= STANDING_FORMAT else None
+
+
+def _all_waiting(found: list[Standing]) -> list[Waiting]:
+    """Return what waits in any gateway; of a model that waits in several, the one that can say why."""
+    waiting: dict[str, Waiting] = {}
+    for each in (each for standing in found for each in standing.waiting):
+        if each.model not in waiting or waiting[each.model].loading:
+            waiting[each.model] = each
+    return list(waiting.values())
+
+
+def _all_shadowed(found: list[Standing]) -> list[Shadowed]:
+    shadowed: dict[tuple[str, str], Shadowed] = {}
+    for each in (each for standing in found for each in standing.shadows):
+        before = shadowed.get((each.model, each.version), Shadowed(each.model, each.version, 0, {}, {}))
+        outcomes = dict(Counter(before.outcomes) + Counter(each.outcomes))
+        dropped = dict(Counter(before.dropped) + Counter(each.dropped))
+        asked = before.asked + each.asked
+        shadowed[each.model, each.version] = Shadowed(each.model, each.version, asked, outcomes, dropped)
+    return list(shadowed.values())
 
 
 def shortened(reason: str, most: int = _MOST_OF_A_REASON) -> str:
@@ -103,5 +151,5 @@ def shortened(reason: str, most: int = _MOST_OF_A_REASON) -> str:
     return reason if len(reason) <= most else "…" + reason[-most:]
 
 
-def _path(run: Path) -> Path:
-    return run / "standing.json"
+def _path(run: Path, gateway: int) -> Path:
+    return run / ("standing.json" if gateway == 1 else f"standing-{gateway}.json")

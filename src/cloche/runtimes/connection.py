@@ -15,15 +15,28 @@ from cloche.values import Ask, CallContext
 
 logger = logging.getLogger(__name__)
 
+_PING = wire.pack({"op": "ping"})
+
 
 class Call:
-    """One call on its way to the worker and back."""
+    """One call on its way to the worker and back.
 
-    __slots__ = ("answer", "ask", "number")
+    Args:
+        number: which of the runtime's calls it is.
+        ask: what is asked.
+        deadline: when it is too late, in seconds of the loop's clock.
+        loop: the event loop.
+    """
 
-    def __init__(self, number: int, ask: Ask, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = ("answer", "ask", "came_s", "deadline", "number", "waits")
+
+    def __init__(self, number: int, ask: Ask, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
         self.number = number
         self.ask = ask
+        self.deadline = deadline
+        self.came_s = 0.0
+        """When it began to wait, by the loop's clock, if it had to."""
+        self.waits = False
         self.answer: asyncio.Future[tuple[dict[str, Any], bytes]] = loop.create_future()
 
     def finish(self, reply: dict[str, Any], body: bytes) -> None:
@@ -65,7 +78,7 @@ class Connection(asyncio.Protocol):
         lost: learns that the connection has ended.
     """
 
-    def __init__(self, received: Callable[[dict[str, Any], bytes], None], lost: Callable[[Connection], None]) -> None:
+    def __init__(self, received: Callable[[dict[str, Any], bytes], None], lost: Callable[[], None]) -> None:
         self._received = received
         self._lost = lost
         self._decoder = wire.Decoder()
@@ -87,7 +100,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Pass on that it has ended, however that came."""
         del exc
-        self._lost(self)
+        self._lost()
 
     def send(self, batch: Sequence[Call]) -> None:
         """Ask the worker some calls together."""
@@ -96,6 +109,11 @@ class Connection(asyncio.Protocol):
         rows = payloads[0] if len(payloads) == 1 else b"[%s]" % b",".join(payload[1:-1] for payload in payloads)
         if self._transport is not None:
             self._transport.write(wire.pack(msgspec.json.encode(_Batch("predict", calls)), rows))
+
+    def ping(self) -> None:
+        """Ask the worker whether it is there."""
+        if self._transport is not None:
+            self._transport.write(_PING)
 
     def close(self) -> None:
         """End it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from cloche.environments.interpreters import PythonOf, this_python
+from cloche.environments.python import PythonOf, this_python
 from cloche.environments.uv import Tell
 from cloche.errors import NotPublishable
 from cloche.registry.bundle import Manifest, Step, decode_manifest
@@ -58,7 +58,8 @@ async def copy_of(
         called: await copy_of(registry, step.model, step.version, step.digest, python_of=python_of, tell=tell)
         for called, step in (manifest.steps or {}).items()
     }
-    return Copy(folder, manifest, digest, await python_of(manifest, tell), steps)
+    python = await python_of(manifest.plain, tell)  # of the original, also where a gateway has no need of it
+    return Copy(folder, manifest, digest, python, steps)
 
 
 async def find_steps(

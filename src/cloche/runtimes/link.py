@@ -16,7 +16,9 @@ from typing import Any
 
 import msgspec
 
-from cloche.runtimes.pool import Subscriber, WorkerPool, WorkerSpec
+from cloche.runtimes.crew import Subscriber
+from cloche.runtimes.pool import WorkerPool
+from cloche.runtimes.replica import WorkerSpec
 from cloche.runtimes.worker import wire
 
 logger = logging.getLogger(__name__)
@@ -101,19 +103,24 @@ class GatewayEnd:
         """Whether the supervisor is gone: what answers goes on, and what dies now stays dead."""
 
     def want(self, spec: WorkerSpec, subscriber: Subscriber) -> None:
-        """Have the version's worker started, and its connections sent to the subscriber."""
+        """Have the version's workers started, and connections to them sent to the subscriber."""
         self._subscribers[spec.digest] = subscriber
         self._end.send({"op": "want", "spec": msgspec.to_builtins(spec)})
 
     def release(self, digest: str, subscriber: Subscriber) -> None:
-        """Have it stopped."""
+        """Have them stopped."""
         if self._subscribers.get(digest) is subscriber:
             del self._subscribers[digest]
             self._end.send({"op": "release", "digest": digest})
 
-    def hung(self, digest: str) -> None:
-        """Have it replaced."""
-        self._end.send({"op": "hung", "digest": digest})
+    def resize(self, digest: str, replicas: int) -> None:
+        """Have another number of workers of it."""
+        if digest in self._subscribers:
+            self._end.send({"op": "resize", "digest": digest, "replicas": replicas})
+
+    def hung(self, digest: str, replica: int, after_s: float) -> None:
+        """Have a worker replaced, if it has been busy with one batch for so long."""
+        self._end.send({"op": "hung", "digest": digest, "replica": replica, "after_s": after_s})
 
     def _received(self, message: dict[str, Any]) -> None:
         digest = message["digest"]
@@ -123,11 +130,15 @@ class GatewayEnd:
             if subscriber is None:
                 connection.close()
             else:
-                subscriber.connected(digest, connection)
-        elif subscriber is not None and message["event"] == "died":
-            subscriber.died(digest)
-        elif subscriber is not None:
-            subscriber.failed(digest, message["traceback"])
+                subscriber.connected(digest, message["replica"], connection)
+        elif subscriber is None:
+            return
+        elif message["event"] == "failed":
+            subscriber.failed(digest, message["reason"])
+        elif message["event"] == "died":
+            subscriber.died(digest, message["replica"])
+        else:
+            subscriber.withdrawn(digest, message["replica"])
 
     def _gone(self) -> None:
         self.orphaned = True
@@ -140,26 +151,32 @@ class SupervisorEnd:
         self._pool = pool
         self._end = _End(line, self._received, self._gone)
 
-    def connected(self, digest: str, connection: socket.socket) -> None:
+    def connected(self, digest: str, replica: int, connection: socket.socket) -> None:
         """Pass on a connection to a worker."""
         with connection:
-            self._end.send({"event": "connected", "digest": digest}, connection.fileno())
+            self._end.send({"event": "connected", "digest": digest, "replica": replica}, connection.fileno())
 
-    def died(self, digest: str) -> None:
+    def withdrawn(self, digest: str, replica: int) -> None:
+        """Pass on that a worker is to be given no more calls."""
+        self._end.send({"event": "withdrawn", "digest": digest, "replica": replica})
+
+    def died(self, digest: str, replica: int) -> None:
         """Pass on that a worker is gone."""
-        self._end.send({"event": "died", "digest": digest})
+        self._end.send({"event": "died", "digest": digest, "replica": replica})
 
-    def failed(self, digest: str, traceback: str) -> None:
-        """Pass on that a version can't be loaded."""
-        self._end.send({"event": "failed", "digest": digest, "traceback": traceback})
+    def failed(self, digest: str, reason: str) -> None:
+        """Pass on that no worker of a version can be given calls."""
+        self._end.send({"event": "failed", "digest": digest, "reason": reason})
 
     def _received(self, message: dict[str, Any]) -> None:
         if message["op"] == "want":
             self._pool.want(msgspec.convert(message["spec"], WorkerSpec), self)
         elif message["op"] == "release":
             self._pool.release(message["digest"], self)
+        elif message["op"] == "resize":
+            self._pool.resize(message["digest"], message["replicas"], self)
         else:
-            self._pool.hung(message["digest"])
+            self._pool.hung(message["digest"], message["replica"], message["after_s"])
 
     def _gone(self) -> None:
         self._pool.forget(self)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -53,7 +53,7 @@ def launch(
     log: Path | None = None,
     threads: int = 1,
     confinement: Confinement = UNCONFINED,
-    digest: str | None = None,
+    options: Sequence[str] = (),
 ) -> tuple[subprocess.Popen[bytes], socket.socket, Scratch]:
     """Start a worker process for a bundle; return it with the control socket to it, and its own temporary folder.
 
@@ -67,7 +67,7 @@ def launch(
             without one it is dropped.
         threads: how many the numeric libraries may use.
         confinement: what the worker may do; to the log's folder and its temporary one it may always write.
-        digest: that of the manifest, where the worker is to hash every file again before it loads any.
+        options: more of its command line, as `worker.serve` reads it.
 
     Raises:
         OSError: the interpreter or the log can't be opened.
@@ -80,8 +80,7 @@ def launch(
             turn(log)
             output = stack.enter_context(log.open("ab"))
             command += ["--log", str(log.absolute())]
-        if digest is not None:
-            command += ["--digest", digest]
+        command += options
         ours, theirs = socket.socketpair()
         stack.enter_context(theirs)
         scratch = Scratch()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from cloche.settings.reading import SECRETS, Setting, declared, load_settings, sources
 from cloche.settings.tree import (
     LONGEST_MS,
+    MOST_GATEWAYS,
+    MOST_WORKERS,
     Limits,
     Log,
     Permission,
@@ -17,6 +19,8 @@ from cloche.values import SignaturePolicy
 
 __all__ = [
     "LONGEST_MS",
+    "MOST_GATEWAYS",
+    "MOST_WORKERS",
     "SECRETS",
     "Limits",
     "Log",

@@ -18,6 +18,11 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 LONGEST_MS: Final = 3_600_000
 """The longest that anything may be told to wait: an hour."""
 
+MOST_WORKERS: Final = 64
+"""Of one version on one machine."""
+
+MOST_GATEWAYS: Final = 64
+
 Milliseconds = Annotated[int, Meta(ge=1, le=LONGEST_MS)]
 Bytes = Annotated[int, Meta(ge=1)]
 
@@ -33,6 +38,15 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         "127.0.0.1"
     )
     control_port: Annotated[Port, Meta(description="Port of the keeper; 0 picks a free one.")] = 8002
+    processes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=MOST_GATEWAYS,
+            description="Gateways that share the port, each a process of its own; 0 means one for each core. What "
+            "answers in a gateway (ONNX, XGBoost, LightGBM) is loaded by each; workers are shared.",
+        ),
+    ] = 1
     allowed_hosts: Annotated[
         list[str],
         Meta(description="Host headers that are answered besides addresses and localhost; `*` answers all."),
@@ -130,10 +144,40 @@ class Workers(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         Milliseconds, Meta(description="How long a worker may take to load its model before it is given up.")
     ] = 120_000
     hang_after_ms: Annotated[
-        Milliseconds, Meta(description="A worker that is busy with one call for longer is replaced.")
-    ] = 5_000
+        int,
+        Meta(
+            ge=0,
+            le=LONGEST_MS,
+            description="A worker that is busy with one batch for longer is replaced. With 0 that is 5 s, or 20 times "
+            "what 99 of 100 batches stay below, whichever is longer.",
+        ),
+    ] = 0
     threads: Annotated[
-        int, Meta(ge=0, description="Threads of numerical libraries in a worker; 0 means half the cores.")
+        int,
+        Meta(
+            ge=0,
+            description="Threads of numerical libraries in a worker. With 0 all workers share the cores, and none has "
+            "more than half of them.",
+        ),
+    ] = 0
+    replicas: Annotated[
+        int,
+        Meta(ge=1, le=MOST_WORKERS, description="Workers of each version, where the model's routing does not say."),
+    ] = 1
+    max_rss_mb: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Resident memory, in MB, beyond which a worker is replaced; its successor has loaded and "
+            "answered before it is let go. With 0 it may take any. Linux alone tells.",
+        ),
+    ] = 0
+    max_calls: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Calls after which a worker is replaced in the same way, give or take a tenth; 0 for never.",
+        ),
     ] = 0
     network: Annotated[
         Literal["deny", "allow"],
@@ -210,8 +254,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         str | None,
         Meta(
             description="Where answers to calls with an Idempotency-Key are kept for a day, for gateways that share "
-            "callers: `redis://…`, or `file:///…` of one host; by default a file of the home. An address with a "
-            "password is given as `env:NAME` or `file:PATH`."
+            "callers: `redis://…`, `postgresql://…`, or `file:///…` of one host; by default a file of the home. An "
+            "address with a password is given as `env:NAME` or `file:PATH`."
         ),
     ] = None
     signatures: Annotated[

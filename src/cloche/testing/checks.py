@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from cloche.authoring.outcomes import Outcome
-from cloche.errors import CallError, ClocheError, InvalidOutput, ServingError, WorkerCrashed
+from cloche.errors import CallError, ClocheError, InvalidOutput, PoisonInput, ServingError, WorkerCrashed
 from cloche.runtimes.worker.ranking import list_name
 from cloche.testing.report import Verdict
 from cloche.testing.subject import Call, Subject, Told
@@ -309,7 +309,7 @@ def _strange_calls(subject: Subject) -> list[Call]:
     for place in places(call, each):
         empty = changed if subject.accepts(changed := with_value(empty, place, None)) else empty
     strange = [made for made in (far, empty) if made != call]
-    return [made for made in strange if not isinstance(subject.ask(made), WorkerCrashed)]
+    return [made for made in strange if not isinstance(subject.ask(made), WorkerCrashed | PoisonInput)]
 
 
 def _beside(subject: Subject, strange: Call) -> list[str]:

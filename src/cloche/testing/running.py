@@ -23,6 +23,7 @@ from cloche.registry.release import Routing
 from cloche.runtimes.copies import Copy, copy_of
 from cloche.runtimes.pool import WorkerPool
 from cloche.settings import Settings
+from cloche.siblings import Siblings
 from cloche.testing.memory import MemoryJournal
 from cloche.values import Request
 
@@ -69,7 +70,7 @@ class Running:
 
     async def _open(self, run: Path) -> Answering:
         journal, pool = MemoryJournal(), WorkerPool()
-        followed = follow_registry(self.registry, journal, pool, self._home, self.settings, run)
+        followed = follow_registry(self.registry, journal, pool, self._home, self.settings, Siblings.alone(run))
         return Answering(followed, pool, journal, self.settings.workers.load_ms)
 
     def close(self) -> None:

@@ -35,6 +35,9 @@ class SealedLogContract(LogContract):
         await sink.retire("a")
         await sink.close()
         assert await self._seals(tmp_path) == [second, first], "by time, and after the spool is gone"
+        moments = [records[place].time_us for place in (3, 1, 0, 2)]
+        found = [await self._seals(tmp_path, moment_us) for moment_us in (moments[0] - 1, *moments)]
+        assert found == [[], [second], [second, first], [second, first], [second]]
 
     async def test_a_seal_that_does_not_follow_is_refused_with_its_records(self, tmp_path: Path) -> None:
         records = [make_record(number) for number in range(3)]
@@ -88,10 +91,10 @@ class SealedLogContract(LogContract):
         named = [findings.changed, findings.removed, findings.inserted]
         assert named == [[_name(record)] for record in (first, second, third)]
 
-    async def _seals(self, folder: Path) -> list[Seal]:
+    async def _seals(self, folder: Path, moment_us: int | None = None) -> list[Seal]:
         reader = self.open_reader(folder)
         assert isinstance(reader, SealReader)
-        return [seal async for seal in reader.seals()]
+        return [seal async for seal in reader.seals(moment_us)]
 
 
 def _name(record: Record) -> str:

@@ -13,6 +13,7 @@ from cloche.settings import Settings
 from cloche.web import metrics
 from cloche.web.access import Access
 from cloche.web.app import Pages, json_response
+from cloche.web.crews import WorkerCollector
 from cloche.web.log import LogPages
 from cloche.web.management import management_document
 from cloche.web.people import PeoplePages
@@ -52,7 +53,12 @@ def keeper_routes(parts: KeeperParts, settings: Settings) -> list[BaseRoute]:
 
 def _own_routes(parts: KeeperParts) -> list[BaseRoute]:
     shipper, schedules = parts.shipper, parts.schedules
-    collectors = [ShipCollector(shipper), RolloutCollector(parts.controller), UpkeepCollector(schedules)]
+    collectors = [
+        ShipCollector(shipper),
+        RolloutCollector(parts.controller),
+        UpkeepCollector(schedules),
+        WorkerCollector(parts.crews),
+    ]
 
     async def live(request: HttpRequest) -> Response:
         del request

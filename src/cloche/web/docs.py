@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from typing import TYPE_CHECKING, Any
 
 import cloche
 from cloche.web.fields import tables_of
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 ASSETS = ("docs.css", "docs.js")
 
@@ -56,6 +57,8 @@ def _render(**context: Any) -> str:
 
 @cache
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("cloche.web", "pages"),
         autoescape=True,

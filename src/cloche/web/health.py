@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -10,6 +11,8 @@ from cloche.gateway.follow import Follower
 from cloche.log.direct import SinkJournal
 from cloche.log.spool import Spool
 from cloche.registry.standing import Waiting
+from cloche.runtimes.roster import CrewState
+from cloche.siblings import Sibling, Siblings
 
 
 class HealthState(msgspec.Struct, frozen=True):
@@ -32,16 +35,35 @@ class Line(Protocol):
 
 
 class Health:
-    """Looks at everything a gateway needs."""
+    """Looks at everything a gateway needs, and at its siblings: a server is ready where one of its gateways is."""
 
-    def __init__(self, follower: Follower, journal: Spool | SinkJournal, workers: Line) -> None:
+    def __init__(
+        self,
+        follower: Follower,
+        journal: Spool | SinkJournal,
+        workers: Line,
+        siblings: Siblings,
+        crews: Callable[[], Sequence[CrewState]] = tuple,
+    ) -> None:
         self._follower = follower
         self._journal = journal
         self._workers = workers
+        self._siblings = siblings
+        self._crews = crews
         self.stopping = False
 
     def state(self) -> HealthState:
-        """Return how things are."""
+        """Return how things are with the server. What this gateway waits for is a notice where another is ready."""
+        own, siblings = self.own, self._siblings
+        notices = own.notices + [_said_of(other, siblings.count) for other in siblings.others if not other.ready]
+        notices += [f"{crew.model} {crew.version}: {crew.trouble}" for crew in self._crews() if crew.trouble]
+        if own.ready or self.stopping or not siblings.others_ready:
+            return HealthState(own.ready, own.waiting_for, notices)
+        return HealthState(True, [], [f"this gateway waits for {each}" for each in own.waiting_for] + notices)
+
+    @property
+    def own(self) -> HealthState:
+        """How things are with this gateway alone. Where it is not ready, and another is, that takes the calls."""
         waiting: list[str] = []
         notices: list[str] = []
         if self.stopping:
@@ -70,6 +92,11 @@ class Health:
         if self._workers.orphaned:
             notices.append("the supervisor is gone: nothing that dies now comes back. Run: cloche serve")
         return HealthState(not waiting, waiting, notices)
+
+
+def _said_of(other: Sibling, count: int) -> str:
+    """Return what is said of a sibling that is not ready."""
+    return f"gateway {other.number} of {count} {'is not ready' if other.there else 'starts'}"
 
 
 def _said(model: Waiting) -> str:

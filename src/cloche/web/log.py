@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,11 +17,10 @@ from starlette.routing import BaseRoute, Route
 from cloche.errors import InferenceNotFound, InvalidParameter
 from cloche.log.filters import ASKED, Asked, make_query, read_inference
 from cloche.log.reading import timestamp, to_json
-from cloche.log.search import Page, Query, cursor_of, read_cursor, search, write_cursor
+from cloche.log.search import Query, read_cursor, search, write_cursor
 from cloche.ports import Cursor, LogReader
 from cloche.registry.catalog import Registry
 from cloche.settings import Settings
-from cloche.values import Record
 from cloche.web.app import json_response
 from cloche.web.manage import limit_of, public
 
@@ -61,7 +60,7 @@ class LogPages:
         given = request.query_params.multi_items()
         query, after = _read(given)
         limit = min(limit_of(request, USUAL), MOST)
-        page = _cut(await search(self._log, query, limit, after, self._timeout_ms))
+        page = await search(self._log, query, limit, after, self._timeout_ms, _PAGE_BYTES)
         found = await asyncio.to_thread(lambda: [to_json(record) for record in page.records])
         links = {"link": f'<{_address(given, query, page.next)}>; rel="next"'} if page.next else {}
         if NDJSON in request.headers.get("accept", ""):
@@ -137,21 +136,6 @@ def unknown_parameter(name: str, known: Sequence[str]) -> InvalidParameter:
     near = difflib.get_close_matches(name, known, 1) if len(name) <= _LONGEST_NAME else []
     reason = f"there is none of that name, did you mean {near[0]}?" if near else f"those known are {', '.join(known)}"
     return InvalidParameter(parameter=repr(name[:_LONGEST_NAME]), reason=reason)
-
-
-def _cut(page: Page) -> Page:
-    """Return as much of a page as one answer should hold."""
-    records = list(_within(page.records))
-    return page if len(records) == len(page.records) else Page(records, cursor_of(records[-1]))
-
-
-def _within(records: Sequence[Record]) -> Iterator[Record]:
-    size = 0
-    for record in records:
-        yield record
-        size += len(record.personal)
-        if size > _PAGE_BYTES:
-            return
 
 
 def _address(given: Sequence[tuple[str, str]], query: Query, place: Cursor) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from cloche.errors import ClocheError
 from cloche.registry.bundle import Each
 from cloche.schema import Schema, call_schema, example_of
+from cloche.values import CRITICALITIES
 from cloche.web.problems import CONTENT_TYPE, STATUS, TITLES
 
 Node: TypeAlias = dict[str, Any]
@@ -89,7 +90,7 @@ def _predict(described: Described, address: str, secured: bool) -> Node:
 
 
 def _headers() -> list[Schema]:
-    return [_parameter(name) for name in ("Subject", "Deadline", "IdempotencyKey")]
+    return [_parameter(name) for name in ("Subject", "Deadline", "Criticality", "IdempotencyKey")]
 
 
 def _predict_any(secured: bool) -> Node:
@@ -275,6 +276,12 @@ _PARAMETERS: Node = {
         "in": "header",
         "description": "How long the caller will wait; the model's own deadline stands where it is shorter.",
         "schema": {"type": "integer", "minimum": 1},
+    },
+    "Criticality": {
+        "name": "Cloche-Criticality",
+        "in": "header",
+        "description": "How much the call matters where there is too much to do; no more than its model does.",
+        "schema": {"enum": list(CRITICALITIES)},
     },
     "IdempotencyKey": {
         "name": "Idempotency-Key",

@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from cloche.erasure.forget import Forgetting
-from cloche.errors import InvalidName, InvalidParameter
-from cloche.registry.bundle import check_name
+from cloche.erasure.orders import fault_of
+from cloche.errors import InvalidParameter
 from cloche.registry.catalog import Registry
 from cloche.registry.goal import worded
 from cloche.settings import Settings
@@ -19,7 +19,6 @@ from cloche.web.app import json_response
 from cloche.web.manage import json_of, public
 
 _LONGEST = 256
-_LONGEST_REASON = 2_000
 
 
 class Ordered(msgspec.Struct, frozen=True):
@@ -73,13 +72,6 @@ def _checked(sent: Ordered) -> Ordered:
     Raises:
         InvalidParameter: it can't.
     """
-    if not 0 < len(sent.subject) <= _LONGEST:
-        raise InvalidParameter(parameter="subject", reason=f"a subject has 1 to {_LONGEST} characters")
-    if not 0 < len(sent.reason.strip()) <= _LONGEST_REASON:
-        raise InvalidParameter(parameter="reason", reason=f"say why, in at most {_LONGEST_REASON:,} characters")
-    try:
-        if sent.model is not None:
-            check_name(sent.model)
-    except InvalidName as error:
-        raise InvalidParameter(parameter="model", reason=str(error).rstrip(".")) from None
+    if fault := fault_of(sent.subject, sent.reason, sent.model):
+        raise InvalidParameter(parameter=fault[0], reason=fault[1])
     return sent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,11 +16,13 @@ from cloche.errors import (
     InvalidHeader,
     MethodNotAllowed,
     SchemaMismatch,
+    Stopping,
     UnsupportedEncoding,
 )
 from cloche.gateway import Gateway, Pending, Reply
+from cloche.gateway.arrivals import MANY, Arrivals
 from cloche.schema import peek
-from cloche.values import Request
+from cloche.values import CRITICALITIES, Criticality, Request
 from cloche.web.access import Access, Caller
 from cloche.web.problems import Header, problem, unforeseen
 
@@ -29,12 +32,16 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+ARRIVED = "cloche.arrived"
+"""In a scope: when the head had come, by `time.perf_counter`, and all tasks of the server."""
+CALL_TASK = "cloche.call"
 MAX_SUBJECT = 256
 MAX_KEY = 255
 _JSON: Header = (b"content-type", b"application/json")
 _REPEATED: Header = (b"idempotency-replayed", b"true")
-_BELOW_ONE = [b"%.3f" % (us / 1000) for us in range(1000)]
-"""Microseconds -> milliseconds. Writing floats costs more than all the rest of the headers."""
+_SHORT = [b"%.3f" % (us / 1000) for us in range(1000)]
+"""Microseconds below a millisecond -> milliseconds. Writing six floats would cost more than the rest of the headers."""
+_CRITICALITIES = [criticality.encode() for criticality in CRITICALITIES]
 _STATIONS = b"choose;dur=%b, validate;dur=%b, enrich;dur=%b, predict;dur=%b, decide;dur=%b, record;dur=%b"
 
 _encode = msgspec.json.Encoder().encode
@@ -62,6 +69,7 @@ class Admission(msgspec.Struct, frozen=True, eq=False):
     subject: str | None
     deadline_ms: int | None
     idempotency_key: str | None = None
+    criticality: Criticality | None = None
 
 
 class Response(msgspec.Struct, frozen=True, eq=False):
@@ -79,7 +87,10 @@ class Begun(msgspec.Struct, frozen=True, eq=False):
     body: bytes
 
 
-_ONCE = (b"host", b"origin", b"authorization", b"cloche-subject", b"cloche-deadline-ms", b"idempotency-key")
+_ONCE = (
+    *(b"host", b"origin", b"authorization", b"cloche-subject", b"cloche-deadline-ms", b"cloche-criticality"),
+    b"idempotency-key",
+)
 
 
 def address_of(path: str) -> Address | None:
@@ -101,23 +112,27 @@ class PredictDoor:
         self._gateway = gateway
         self._access = access
         self.max_body_bytes = max_body_bytes
+        self.arrivals = Arrivals()
 
     async def __call__(self, address: Address, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one ASGI request."""
+        """Answer one ASGI request. Its task is in the scope, so that a server can end it where the caller is gone."""
+        scope[CALL_TASK] = asyncio.current_task()
+        waited_s = _waited_s(scope)
         try:
             admission = self.admit(scope["method"], scope["headers"])
             body = await self._read_body(admission.headers, receive)
+            response = await self._answer(address, admission, body, waited_s)
         except Disconnected:
             return
+        except asyncio.CancelledError:
+            response = failed(Stopping())
         except Exception as error:  # noqa: BLE001  what was not foreseen is logged, and answered too
             response = failed(error)
-        else:
-            response = await self._answer(address, admission, body)
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": response.body})
 
-    async def _answer(self, address: Address, admission: Admission, body: bytes) -> Response:
-        begun = await self.begin(address, admission, body)
+    async def _answer(self, address: Address, admission: Admission, body: bytes, waited_s: float) -> Response:
+        begun = await self.begin(address, admission, body, waited_s)
         if isinstance(begun, Response):
             return begun
         await asyncio.wait([begun.pending.kept])
@@ -139,27 +154,34 @@ class PredictDoor:
         subject = _subject(headers[b"cloche-subject"]) if b"cloche-subject" in headers else None
         deadline_ms = _deadline(headers[b"cloche-deadline-ms"]) if b"cloche-deadline-ms" in headers else None
         key = _idempotency_key(headers[b"idempotency-key"]) if b"idempotency-key" in headers else None
-        return Admission(headers, caller, subject, deadline_ms, key)
+        criticality = _criticality(headers[b"cloche-criticality"]) if b"cloche-criticality" in headers else None
+        return Admission(headers, caller, subject, deadline_ms, key, criticality)
 
-    async def begin(self, address: Address, admission: Admission, body: bytes) -> Begun | Response:
-        """Take one call as far as to its answer, whichever way it came in."""
+    async def begin(
+        self, address: Address, admission: Admission, body: bytes, waited_s: float = 0.0
+    ) -> Begun | Response:
+        """Take one call as far as to its answer, whichever way it came in, after it waited for the loop."""
         try:
-            model, version = (address.model, address.version) if address.model else _named_in(body)
-            request = self._request(admission, model, version, body)
+            model, version = _named_in(body) if address.model is None else (address.model, address.version)
+            request = self._request(admission, model, version, body, waited_s)
             if request.idempotency_key is not None:
                 return _told(await self._gateway.answer(request))
             pending = await self._gateway.begin(request)
+        except asyncio.CancelledError:  # by the server, which no longer waits
+            return failed(Stopping())
         except Exception as error:  # noqa: BLE001  as above
             return failed(error)
         return Begun(pending, _encode(pending.answer))
 
-    def _request(self, admission: Admission, model: str, version: str | None, body: bytes) -> Request:
+    def _request(self, admission: Admission, model: str, version: str | None, body: bytes, waited_s: float) -> Request:
         caller, wanted = admission.caller, self._gateway.loaded.headers
         attributes = {**_attributes(admission.headers, wanted), **caller.claims} if wanted else caller.claims
         return Request(
             *(model, body, version, admission.subject, admission.deadline_ms, caller.name, attributes),
             idempotency_key=admission.idempotency_key,
             may_go_back="history" in caller.may,
+            criticality=admission.criticality,
+            waited_s=waited_s,
         )
 
     def finish(self, begun: Begun) -> Response:
@@ -188,6 +210,12 @@ class PredictDoor:
             parts.append(part)
             if not message.get("more_body", False):
                 return b"".join(parts)
+
+
+def _waited_s(scope: Scope) -> float:
+    """Return how long a request has waited for its task to begin, where there are others."""
+    came_s, tasks = scope.get(ARRIVED, (0.0, ()))
+    return time.perf_counter() - came_s if len(tasks) > MANY else 0.0
 
 
 def read_headers(given: Sequence[Header], wanted: Collection[str] = ()) -> Headers:
@@ -267,6 +295,14 @@ def _deadline(value: bytes) -> int:
     return int(value)
 
 
+def _criticality(value: bytes) -> Criticality:
+    try:
+        return CRITICALITIES[_CRITICALITIES.index(value)]
+    except ValueError:
+        reason = f"it is one of {', '.join(CRITICALITIES)}"
+        raise InvalidHeader(header="Cloche-Criticality", reason=reason) from None
+
+
 def _check_encoding(value: bytes) -> None:
     if value.strip().lower() not in (b"", b"identity"):
         raise UnsupportedEncoding(encoding=value.decode("latin-1")[:64])
@@ -281,7 +317,4 @@ def _attributes(headers: Headers, wanted: Collection[str]) -> dict[str, str]:
 def _server_timing(reply: Reply) -> bytes:
     took = reply.timings
     stations = (took.choose_us, took.validate_us, took.enrich_us, took.predict_us, took.decide_us, reply.record_us)
-    try:
-        return _STATIONS % tuple(map(_BELOW_ONE.__getitem__, stations))
-    except IndexError:
-        return _STATIONS % tuple([b"%.3f" % (us / 1000) for us in stations])
+    return _STATIONS % tuple([_SHORT[us] if us < len(_SHORT) else b"%.3f" % (us / 1000) for us in stations])

@@ -29,6 +29,7 @@ STATUS: dict[type[ClocheError], int] = {
     errors.UnknownHost: 421,
     errors.SchemaMismatch: 422,
     errors.HeadTooLarge: 431,
+    errors.PoisonInput: 422,
     errors.ModelFailed: 500,
     errors.InvalidOutput: 500,
     errors.ModelLoading: 503,
@@ -37,6 +38,8 @@ STATUS: dict[type[ClocheError], int] = {
     errors.WorkerCrashed: 503,
     errors.WorkerUnavailable: 503,
     errors.Overloaded: 503,
+    errors.Abandoned: 503,  # to nobody
+    errors.Stopping: 503,
     errors.LogUnavailable: 503,
     errors.AnswerPending: 503,
     errors.IdempotencyUnavailable: 503,

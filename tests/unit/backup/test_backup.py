@@ -25,6 +25,7 @@ from cloche.errors import (
     HomeNotEmpty,
     LogCorrupt,
     NewerFormat,
+    OrdersDiffer,
     RestoreUnderWay,
     StoreUnavailable,
 )
@@ -367,6 +368,21 @@ async def test_orders_of_later_backups_are_known_to_the_older_ones(home, place, 
     await registry.put_if_absent("erasures/000000000001.json", b"{}")
     await make(home, place, registry)
     assert await place.store.get("erasures/000000000001.json") == b"{}"
+
+
+@pytest.mark.parametrize("which", ["key", "000000000002.json"])
+async def test_two_homes_do_not_back_up_to_one_place(home, place, tmp_path, which):
+    one, other = (open_objects((tmp_path / name).as_uri()) for name in ("one", "other"))
+    for store in (one, other):
+        for name in ("key", "000000000001.json", "000000000002.json"):
+            await store.put_if_absent(f"erasures/{name}", b"other" if (store, name) == (other, which) else b"same")
+    await make(home, place, one)
+    await one.put_if_absent("erasures/000000000003.json", b"of one")
+    with pytest.raises(OrdersDiffer, match="two homes"):
+        await make(home, place, other)
+    await make(home, place, one)
+    assert len(await place.ids()) == 2, "nothing was copied of the other one"
+    assert await place.store.get("erasures/000000000003.json") == b"of one"
 
 
 async def test_a_backup_in_a_bucket(home, bucket, target):

@@ -79,7 +79,10 @@ def test_who_was_forgotten_after_a_backup_does_not_come_back_with_it(run, filled
     assert run("--home", other, "log", "query", "--subject", "ann", "--json").stdout == ""
     assert run("--home", other, "log", "query", "--subject", "ben", "--json").stdout != ""
     assert json.loads(run("restore", "--from", folder / "backups", "--list", "--json").stdout)[0]["id"] == first["id"]
-    assert first["id"] in run("restore", "--from", folder / "backups", "--list").stdout
+    (folder / "backups/backups/20260101T000000.000000Z-abcd.json").write_text("cut")
+    listed = run("restore", "--from", folder / "backups", "--list")
+    assert first["id"] in listed.stdout
+    assert "20260101T000000.000000Z-abcd.json" in listed.stderr
 
 
 def test_a_place_that_is_gone_is_told_nothing_and_one_that_is_away_is_named(run, filled, folder, monkeypatch):

@@ -139,6 +139,23 @@ def test_moments():
     assert abs(MOMENT.convert("2h", None, None) - (time.time_ns() // 1000 - 7_200_000_000)) < 1_000_000
 
 
+def test_times_before_there_was_a_log_are_its_beginning(run, home):
+    assert MOMENT.convert("0001-01-01T00:00:00+23:59", None, None) == 0
+    fill_log(home, [make_record(1), make_record(2)])
+    ever = ("--since", "0001-01-01T00:00:00+23:59", "--until", "9999-12-31T23:59:59-23:59")
+    said = run("log", "query", *ever, "--limit", "1").stderr
+    assert "--since 1970-01-01T00:00:00" in said
+    assert run("log", "stats", "--model", "toy", *ever).exit_code == 2
+
+
+@pytest.mark.parametrize("option", ["--label", "--input", "--output", "--subject"])
+def test_bytes_that_are_no_text_are_refused(run, home, option):
+    fill_log(home, [make_record(1)])
+    result = run("log", "query", option, "/a=\udcff")
+    assert result.exit_code == 2
+    assert "is not UTF-8" in result.stderr
+
+
 def test_nothing_in_the_log_says_where_it_looked(run, home):
     result = run("log", "query")
     assert result.exit_code == 0

@@ -30,6 +30,14 @@ def test_what_callers_send_can_not_drive_the_terminal(text):
     assert show.printable(f"{text}\n\tnext").count("\n\t") == 1
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_callers_send_can_not_look_like_another_row(capsys, monkeypatch, terminal):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    show.table(("id", "subject"), [("1", "ann\n2   bob\u20283\t\u2029")])
+    _, *rows = printed(capsys).splitlines()
+    assert [row.rstrip() for row in rows] == ["1   ann\\n2   bob\\u20283\\t\\u2029"]
+
+
 def test_plain_text_stays_as_it_is():
     assert show.printable("Grüße, 東京 ✓\n") == "Grüße, 東京 ✓\n"
 

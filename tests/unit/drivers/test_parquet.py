@@ -22,6 +22,7 @@ from cloche.drivers.parquet.actions import File
 from cloche.drivers.parquet.commits import CommitLog
 from cloche.drivers.parquet.compacting import groups
 from cloche.errors import InvalidSetting, LogCorrupt, NewerFormat, QueryTooSlow, SinkUnavailable, StoreUnavailable
+from cloche.log.columns import pack_text
 from cloche.ports import Filter, LogReader, Mark, Position, Sink
 from cloche.testing import LogContract, make_record
 from cloche.values import Personal, Tombstone
@@ -242,6 +243,26 @@ async def test_a_position_does_not_go_back():
     for position in (Position(2, 5), Position(1, 9), Position(2, 4)):
         await sink.write([], Mark("a", position))
         assert await sink.positions() == {"a": Position(2, 5)}
+
+
+async def test_small_files_that_memory_should_not_hold_together_stay_apart(monkeypatch):
+    monkeypatch.setattr(compacting, "_MOST_BYTES", 400_000)
+    store = Store()
+    sizes = [30_000, 300_000, 30_000, 150_000, 30_000, 150_000, 30_000, 30_000, 150_000, 30_000]
+    said = [Personal(input=pack_text(b"[%s]" % (b"0" * size))) for size in sizes]
+    records = [make_record(number, each) for number, each in enumerate(said)]
+    for number, record in enumerate(records):
+        await sink_of(store).write([record], Mark("a", Position(1, number)))
+    sink = sink_of(store)
+    while await run(sink.compact()):
+        pass
+    files = [await store.inner.get(key) for key in await store.keys() if "model=" in key]
+    tables = [compacting.Opened(data).read() for data in files]
+    assert 2 < len(tables) < 6
+    assert max(table.nbytes for table in tables if len(table) > 1) < 400_000
+    assert await kept(store) == records
+    monkeypatch.setattr(compacting, "_MOST_BYTES", 2**30)
+    assert await run(sink.compact()) == [], "it is not looked into again what is too large"
 
 
 async def test_small_files_become_one_and_a_scan_that_had_begun_goes_on():

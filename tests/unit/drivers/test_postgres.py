@@ -32,7 +32,7 @@ from cloche.drivers.postgres.searching import get_query, records_query
 from cloche.errors import InvalidSetting, NewerFormat, QueryTooSlow, SinkUnavailable
 from cloche.log.chain import SealedSink
 from cloche.log.direct import SinkJournal
-from cloche.log.verify import verify
+from cloche.log.verify import is_intact, verify
 from cloche.ports import Cursor, Filter, LogReader, Mark, Position, Sink
 from cloche.testing import RollupContract, SealedLogContract, make_record
 from cloche.values import Exposure, Personal
@@ -198,6 +198,7 @@ WRITER = """
 import asyncio, sys
 from cloche.drivers.postgres import PostgresSink
 from cloche.drivers.postgres.address import Address
+from cloche.log.verify import is_intact
 from cloche.ports import Mark, Position
 from cloche.testing import make_record
 sink = PostgresSink(Address.from_url(sys.argv[1]))
@@ -519,3 +520,13 @@ def test_a_writer_of_a_database_of_today_needs_no_migrations(database):
         assert (
             subprocess.run(command, capture_output=True, text=True, check=True, env=environ).stdout.strip() == expected
         )
+
+
+@pytest.mark.parametrize("change", ["timings_us = '{null}'", "labels = '[1]'", "exposure = '[1]'"])
+async def test_what_this_driver_never_writes_is_read_as_unreadable_and_fits_no_digest(database, change):
+    sink, reader = (kind(Address.from_url(database)) for kind in (PostgresSink, PostgresReader))
+    await sink.write([make_record(1), make_record(2)])
+    await sink.close()
+    asked(database, f"update cloche.inference set {change} where time_us % 10 = 1 returning 1")
+    odd, sound = [record async for record in reader.scan(Filter())]
+    assert (odd.outcome, is_intact(odd), sound.outcome, is_intact(sound)) == ("unreadable", False, "ok", True)

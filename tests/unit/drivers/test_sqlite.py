@@ -194,3 +194,13 @@ async def test_a_query_that_takes_too_long_ends_and_the_reader_goes_on(tmp_path)
             await query
     assert len([record async for record in hurried.scan(Filter())]) == 3_000
     assert await SqliteReader(path, timeout_ms=60_000).count(Filter(caller="nobody")) == 0
+
+
+def test_as_many_rows_are_read_at_once_as_memory_should_hold():
+    rows = "with recursive made(n) as (select 1 union all select n + 1 from made where n < 500) select n, zeroblob({})"
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        for size, first in ((10, 200), (1_000_000, 9), (20_000_000, 1)):
+            cursor = database.execute(f"{rows.format(size)} from made")
+            assert len(reader._some(cursor)) == first
+            assert next(cursor)[0] == first + 1
+        assert reader._some(database.execute("select 1, null where 0")) == []

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from cloche.environments import interpreters
-from cloche.environments.interpreters import this_python
+from cloche.environments.python import this_python
 from cloche.errors import (
     BundleCorrupt,
     EnvironmentDiffers,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -42,6 +43,8 @@ class Host:
         self.keys = SqliteKeys(folder / "keys.db")
         self.stream = MemorySink(looks=False)
         self.subjects = subjects
+        self.ahead_us = 0
+        """By how much its clock is ahead when orders are carried out."""
         folder.mkdir(parents=True, exist_ok=True)
         self.spool.mkdir(exist_ok=True)
 
@@ -52,7 +55,8 @@ class Host:
         places = [Answers(self.keys), Outputs(self.workers), SetAside(self.spool), self.exports]
         records = Records(SqliteReader(self.log), shipper, self.spool, self._shipping(shipper))
         try:
-            yield Forgetting(self.orders, records, places, self.subjects, self.folder / "erasures.json")
+            state, now_us = self.folder / "erasures.json", lambda: time.time_ns() // 1000 + self.ahead_us
+            yield Forgetting(self.orders, records, places, self.subjects, state, now_us)
         finally:
             await shipper.close()
             await self.keys.close()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import time
+
 import msgspec
 import pytest
 
 from cloche.drivers import TABLE_FILES, table_file
-from cloche.drivers.sqlite import SqliteReader
+from cloche.drivers.sqlite import SqliteReader, SqliteSink
+from cloche.erasure.forget import LATE_US
 from cloche.errors import NotHeld
-from cloche.log.export import State, export
+from cloche.log.export import State, export, folder_of
 from cloche.log.reading import to_json
 from cloche.log.search import Query
 from cloche.log.subjects import Subjects
 from cloche.log.verify import verify
 from cloche.runtimes.worker.logfile import log_of
-from cloche.values import is_erased
+from cloche.values import Tombstone, is_erased
 
 
 async def test_a_stream_that_lags_keeps_spools_and_gets_what_is_left_of_them(host, person):
@@ -74,6 +79,15 @@ async def test_what_was_restored_is_forgotten_again(host, person):
     assert host.bytes_of("ann-marker") == []
 
 
+async def test_a_host_that_can_not_read_what_it_has_done_does_all_of_it_again(host, person):
+    await host.record(person("ann-marker"))
+    async with host.forgetting() as forgetting:
+        await forgetting.forget("ann-marker", "me", "ticket")
+        (host.folder / "erasures.json").write_text("garbage")
+        assert (await forgetting.repeat()).done
+        assert await forgetting.repeat() is None
+
+
 async def test_an_order_is_about_what_was_recorded_before_it(host, person):
     late = person("ann", time_us=2**62)
     host.stream.trouble = lambda: "before"
@@ -106,8 +120,14 @@ async def test_names_that_are_kept_as_hmac_are_found_by_the_plain_one(host_of, p
     host = host_of(subjects)
     await host.record(person(subjects.recorded("ann")), person("ann", 1), person(subjects.recorded("bob"), 2))
     async with host.forgetting() as forgetting:
-        assert (await forgetting.forget("ann", "me", "ticket")).erased == 2
+        report = await forgetting.forget("ann", "me", "ticket")
+        assert (report.erased, report.places[0].left) == (2, [])
     assert [is_erased(record.personal) for record in await host.kept()] == [True, True, False]
+    host.subjects = Subjects(b"another key")
+    async with host.forgetting() as forgetting:
+        report = await forgetting.forget("bob", "me", "ticket")
+        assert (report.erased, report.done) == (0, True)
+        assert "another log.subject_key" in report.places[0].left[0]
 
 
 async def test_a_log_that_is_away_is_said_and_the_keeper_tries_again(host, person, monkeypatch):
@@ -131,17 +151,100 @@ async def test_answers_and_the_output_of_workers_go_too(host, person):
     key, digest, owner = b"k" * 32, b"d" * 32, b"o" * 16
     await host.keys.claim(key, digest, owner, 10)
     await host.keys.settle(key, owner, b'"of ann-marker"', ann.id)
-    output = log_of(host.workers, "toy", "1.0.0")
-    output.parent.mkdir(parents=True)
-    output.write_text("about ann-marker\n")
+    for version in ("1.0.0", "0.1.0-that-stood-in"):
+        output = log_of(host.workers, "toy", version)
+        output.parent.mkdir(parents=True)
+        output.write_text("about ann-marker\n")
     async with host.forgetting() as forgetting:
         report = await forgetting.forget("ann-marker", "me", "ticket")
     assert {place.place: place.erased for place in report.places if place.erased} == {
         "log": 1,
         "kept answers": 1,
-        "output of workers": 1,
+        "output of workers": 2,
     }
     assert host.bytes_of("ann-marker") == []
+
+
+async def test_a_call_that_was_under_way_is_forgotten_once_it_is_recorded(host, person):
+    async with host.forgetting() as forgetting:
+        began_us = time.time_ns() // 1000
+        assert (await forgetting.forget("ann-marker", "me", "ticket")).erased == 0
+        for ahead_us in (100_000_000, LATE_US):
+            late = person("ann-marker", 1, time_us=began_us)
+            await host.record(late, person("bob", 2, time_us=began_us))
+            await host.keys.claim(late.id * 2, b"d" * 32, b"o" * 16, 10)
+            await host.keys.settle(late.id * 2, b"o" * 16, b'"of ann-marker"', late.id)
+            assert await forgetting.repeat() is None, "it is not time yet"
+            host.ahead_us = ahead_us
+            assert (await forgetting.repeat()).erased == 1
+            assert host.bytes_of("ann-marker") == []
+            host.ahead_us += 100_000_000
+        assert await forgetting.repeat() is None, "no call takes so long"
+    assert [is_erased(record.personal) for record in await host.kept()] == [True, False] * 2
+
+
+async def test_an_export_that_was_under_way_loses_them_once_it_is_complete(host, person):
+    await host.record(person("ann-marker"))
+    out = host.folder / "all.jsonl"
+    async with host.forgetting() as forgetting:
+        await forgetting.forget("nobody", "me", "to ship")
+        host.exports.note(out)
+        reader = SqliteReader(host.log)
+        await export(reader, State(Query(), 1), out.with_name("half.jsonl"), table_file(".jsonl"))
+        folder_of(out).mkdir()
+        report = await forgetting.forget("ann-marker", "me", "ticket")
+        assert "not complete" in next(place.left[0] for place in report.places if place.place == "exports")
+        folder_of(out).rmdir()
+        out.with_name("half.jsonl").rename(out)
+        host.ahead_us = LATE_US
+        assert (await forgetting.repeat()).done
+    assert host.bytes_of("ann-marker") == []
+
+
+async def test_who_was_forgotten_by_an_earlier_cloche_is_not_looked_for_once_more(host, person):
+    await host.record(person("ann"))
+    async with host.forgetting() as forgetting:
+        await forgetting.forget("ann", "me", "ticket")
+        (host.folder / "erasures.json").write_text('{"done":1,"format":1}')
+        host.ahead_us = 2 * LATE_US
+        assert await forgetting.repeat() is None
+
+
+class Slow(SqliteSink):
+    """A sink that has read a batch and is a while writing it."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.begun, self.goes_on = asyncio.Event(), asyncio.Event()
+
+    async def write(self, records, mark=None):
+        self.begun.set()
+        await self.goes_on.wait()
+        return await super().write(records, mark)
+
+
+async def test_a_sink_gets_nothing_of_them_that_it_had_read_before(host, person):
+    host.stream = Slow(host.folder / "other.db")
+    await host.record(person("ann-marker"))
+    async with host.forgetting() as forgetting:
+        shipping = asyncio.create_task(host.shipper.ship_once())
+        await host.stream.begun.wait()
+        forgetting._records._ship = None
+        order = asyncio.create_task(forgetting.forget("ann-marker", "me", "ticket"))
+        await asyncio.wait([order], timeout=0.3)
+        host.stream.goes_on.set()
+        assert (await order).done
+        await shipping
+    assert host.bytes_of("ann-marker") == []
+
+
+async def test_every_hold_that_matters_is_said(host, person):
+    await host.record(person("ann"))
+    async with host.forgetting() as forgetting:
+        one = await forgetting.hold("ann", "lawyer", "case 3", "pricing")
+        other = await forgetting.hold("ann", "lawyer", "case 4")
+        refused = await forgetting.forget("ann", "me", "ticket")
+        assert (refused.order, refused.erased, refused.held) == (None, 0, [one, other])
 
 
 @pytest.mark.parametrize("suffix", TABLE_FILES)
@@ -162,6 +265,35 @@ async def test_files_that_were_exported_lose_the_person_and_nothing_else(host, p
     if suffix != ".jsonl":  # its lines have who erased it, too
         assert rows(out) == rows(again)
     assert len(rows(out)) == 3
+
+
+@pytest.mark.parametrize("suffix", TABLE_FILES)
+async def test_a_file_that_was_exported_before_retention_loses_the_person(host, person, suffix):
+    ann, bob = person("ann-marker"), person("bob", 1)
+    later = person("ann-marker", 2, time_us=time.time_ns() // 1000 + 60_000_000)
+    sink = SqliteSink(host.log)
+    await sink.write([ann, bob, later])
+    out = host.folder / f"all{suffix}"
+    host.exports.note(out)
+    await export(SqliteReader(host.log), State(Query(), 1), out, table_file(suffix))
+    await sink.erase([ann], Tombstone(1, "retention", "retention of 90d"))
+    await sink.close()
+    async with host.forgetting() as forgetting:
+        report = await forgetting.forget("ann-marker", "me", "ticket")
+    assert {place.place: place.erased for place in report.places if place.erased} == {"exports": 1}
+    assert len(rows(out)) == 3
+
+
+async def test_a_link_that_a_worker_has_put_in_the_place_of_its_output_leads_nowhere(host, person):
+    await host.record(person("ann"))
+    precious, output = host.folder / "precious.db", log_of(host.workers, "toy", "1.0.0")
+    precious.write_text("all of it")
+    output.parent.mkdir(parents=True)
+    output.symlink_to(precious)
+    os.mkfifo(output.with_name("output.log.1"))
+    async with host.forgetting() as forgetting:
+        assert (await forgetting.forget("ann", "me", "ticket")).done
+    assert precious.read_text() == "all of it"
 
 
 def rows(file):

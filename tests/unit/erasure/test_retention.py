@@ -56,7 +56,27 @@ async def test_who_is_held_stays_and_goes_after_the_release_within_a_week(host, 
     await orders.give("hold", marks, None, "lawyer", "case")
     assert [said async for said in made.run()][-1] == "erased 2 personal parts"
     await orders.give("release", marks, None, "lawyer", "over")
-    made._orders = Orders(host.store)
     moment[0] += 8 * 24 * HOUR_US
     assert [said async for said in made.run()][-1] == "erased 6 personal parts"
     assert len(await erased(host)) == 8
+
+
+async def test_a_clock_that_was_ahead_and_is_right_again_leaves_nothing_out(host, retention, person):
+    made, moment = retention
+    moment[0] += 100 * 365 * 24 * HOUR_US
+    assert [said async for said in made.run()][-1] == "erased 8 personal parts"
+    moment[0] = 5 * HOUR_US
+    sink = made._sinks[0]
+    await sink.write([person("ann", 100, time_us=2 * HOUR_US), person("bob", 101, time_us=4 * HOUR_US)])
+    assert [said async for said in made.run()][-1] == "erased 1 personal parts"
+
+
+async def test_a_hold_counts_from_the_moment_it_is_given(host, retention, monkeypatch):
+    made, _ = retention
+    monkeypatch.setattr("cloche.erasure.retention._SLICE", 1)
+    orders = Orders(host.store)
+    run = made.run()
+    assert await anext(run) == "erased 1 personal parts"
+    await orders.give("hold", (await orders.marking()).marks(["bob"]), None, "lawyer", "case")
+    assert [said async for said in run][-1] == "erased 2 personal parts"
+    assert await erased(host) == [(0, "toy", True), (1, "toy", True)]

@@ -152,7 +152,7 @@ class Follows:
         self.timeline = Timeline()
         logs = shop.folder / "logs"
         logs.mkdir(exist_ok=True)
-        self.versions = kind(shop.registry, pool, RuntimeOptions(logs), limits)
+        self.versions = kind(shop.registry, pool, RuntimeOptions(logs, threads=settings.workers.threads), limits)
         self.history = History(shop.registry, self.versions, self.timeline, limits, self.clock)
         self.gateway = Gateway(self.journal, self.clock, self.history)
         self.told: list[Standing] = []

@@ -53,22 +53,22 @@ async def ask(follows: Follows, age: int) -> Any:
 
 async def test_a_program_that_dies_fails_its_call_alone(shop: Shop, follows: Follows) -> None:
     await go_live(shop, follows, sys.executable, "-I", "-c", PROGRAM)
-    worker, first = follows.pool.pids[shop.pinned("1.0.0").digest], await ask(follows, 1)
+    (worker,), first = follows.pool.pids[shop.pinned("1.0.0").digest], await ask(follows, 1)
     with pytest.raises(ModelFailed) as raised:
         await ask(follows, 13)
     assert "ended with status 1. It wrote last:\nthirteen brings bad luck" in raised.value.private["traceback"]
     assert await ask(follows, 1) not in (first, worker)
-    assert follows.pool.pids[shop.pinned("1.0.0").digest] == worker
+    assert follows.pool.pids[shop.pinned("1.0.0").digest] == [worker]
 
 
 async def test_a_program_dies_with_its_worker(shop: Shop, follows: Follows) -> None:
     await go_live(shop, follows, sys.executable, "-I", "-c", PROGRAM)
     program = os.pidfd_open(await ask(follows, 1))
-    worker = follows.pool.pids[shop.pinned("1.0.0").digest]
+    (worker,) = follows.pool.pids[shop.pinned("1.0.0").digest]
     os.kill(worker, signal.SIGKILL)
     await until(lambda: bool(select.select([program], [], [], 0)[0]))
     os.close(program)
-    await until(lambda: follows.pool.pids.get(shop.pinned("1.0.0").digest) not in (None, worker))
+    await until(lambda: follows.pool.pids.get(shop.pinned("1.0.0").digest) not in (None, [worker]))
 
 
 async def test_a_version_whose_program_is_not_installed_never_goes_live(shop: Shop, follows: Follows) -> None:

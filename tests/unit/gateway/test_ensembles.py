@@ -311,7 +311,7 @@ async def test_a_dead_worker_of_a_step_is_the_calls_failure_and_comes_back(shop:
     await publish(shop, "row['a']")
     await go_live(follows, shop, "1.0.0")
     (loaded,) = follows.gateway.loaded.models["both"].versions.values()
-    os.kill(follows.pool.pids[shop.pinned(*ONE).digest], signal.SIGKILL)
+    os.kill(follows.pool.pids[shop.pinned(*ONE).digest][0], signal.SIGKILL)
     await until(lambda: loaded.runtime.state == "starting")
     assert follows.follower.not_ready() == [("both", "1.0.0", "starting")]
     await until(lambda: loaded.runtime.state == "ready")

@@ -18,6 +18,7 @@ from cloche.registry.catalog import Registry
 from cloche.runtimes.load import RuntimeOptions
 from cloche.runtimes.pool import WorkerPool
 from cloche.settings import Limits, Workers
+from cloche.siblings import Siblings
 from cloche.web.health import Health
 
 from .following import Shop, following, until
@@ -82,7 +83,7 @@ async def test_a_release_waits_for_it_and_the_old_one_answers(shop: Shop, yard: 
         await until(lambda: yard.asked)
         (waiting,) = follows.follower.waiting
         assert (waiting.release, waiting.answering, waiting.doing) == (2, 1, BUILDING)
-        health = Health(follows.follower, QuietSpool(), Line()).state()
+        health = Health(follows.follower, QuietSpool(), Line(), Siblings.alone(shop.folder)).state()
         assert (health.ready, health.notices) == (True, [f"toy release 2: {BUILDING}; release 1 answers"])
         assert (await follows.ask())["output"] == "1.0.0"
         yard.go_on.set()

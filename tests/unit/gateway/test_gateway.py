@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -25,7 +26,7 @@ from cloche.gateway.choose import Loaded, StandIn
 from cloche.log.columns import unpack, unpack_output
 from cloche.registry.bundle import Each
 from cloche.schema import compile_schema
-from cloche.values import Personal, Prediction, Record, Request
+from cloche.values import Batching, Personal, Prediction, Record, Request
 
 from .conftest import RANKING, SCHEMA, Journal, Scripted, loaded, version
 
@@ -293,3 +294,48 @@ async def test_everything_is_counted(gateway: Gateway) -> None:
     await gateway.answer(Request("toy", body(input={"age": 2})))
     assert dict(gateway.tally.calls) == {("toy", "1.0.0", "ok"): 1}
     assert sum(gateway.tally.latency["toy", "1.0.0"].buckets) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "stated", "counts"),
+    [
+        (None, "default", "default"),
+        ("sheddable", "default", "sheddable"),
+        ("critical", "default", "default"),
+        (None, "critical", "critical"),
+        ("default", "critical", "default"),
+        ("critical", "sheddable", "sheddable"),
+    ],
+)
+async def test_a_call_matters_as_much_as_its_model_or_as_little_as_its_caller_says(
+    gateway: Gateway, journal: Journal, said: Any, stated: Any, counts: str
+) -> None:
+    model = msgspec.structs.replace(gateway.loaded.models["toy"], criticality=stated)
+    gateway.loaded = Loaded({"toy": model})
+    await gateway.answer(Request("toy", body(input={"age": 4}), criticality=said, caller="nightly"))
+    (asked,) = model.default.runtime.asked
+    assert (asked.criticality, asked.caller) == (counts, "nightly")
+    assert journal.records[0].hurried == (counts != stated)
+
+
+async def test_a_routing_says_how_calls_go_together_in_the_place_of_the_version(gateway: Gateway) -> None:
+    model = gateway.loaded.models["toy"]
+    asked = model.default.runtime.asked
+    default = msgspec.structs.replace(model.default, batching=Batching(5, 10))
+    gateway.loaded = Loaded({"toy": msgspec.structs.replace(model, default=default)})
+    await gateway.answer(Request("toy", body(input={"age": 4})))
+    gateway.loaded = Loaded({"toy": msgspec.structs.replace(model, default=default, batching=Batching(0, 99))})
+    await gateway.answer(Request("toy", body(input={"age": 4})))
+    assert [each.batching for each in asked] == [Batching(5, 10), Batching(0, 99)]
+
+
+async def test_a_call_whose_caller_is_gone_is_recorded_and_waited_for_no_more(journal: Journal) -> None:
+    gateway = Gateway(journal)
+    gateway.loaded = loaded(version("1.0.0", Scripted(lambda rows: [1], takes_s=60.0)), deadline_ms=90_000)
+    asking = asyncio.create_task(gateway.answer(Request("toy", body(input={"age": 4}))))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert [record.outcome for record in journal.records] == ["abandoned"]
+    assert gateway.tally.calls["toy", "1.0.0", "abandoned"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +12,16 @@ import msgspec
 import pytest
 
 from cloche import Model, Refusal
+from cloche.drivers.sqlite import SqliteReader, SqliteSink
 from cloche.hindsight.reproduce import Reproduction, exception_in
 from cloche.home import Home
 from cloche.insight.answers import PlaceDifference
+from cloche.log.chain import SealedSink
 from cloche.log.columns import pack_text
 from cloche.log.subjects import Subjects
 from cloche.pages import plain
 from cloche.pages.reproduction import reproduction_page
+from cloche.ports import Mark, Position
 from cloche.values import Personal, Record, Tombstone
 from past import Past, changed
 
@@ -97,6 +101,21 @@ def test_it_is_told_all_that_it_was_told_then(past: Past):
     ]
     assert [record.outcome for record in asked] == ["ok", "refused", "refused", "model_failed", "invalid_output"]
     assert [(found.verdict, found.places) for found in past.reproduce(*asked)] == [("same", [])] * len(asked)
+
+
+def test_a_record_that_is_not_what_its_seal_says_is_not_asked_again(past: Past, tmp_path: Path):
+    record, unsealed = (past.ask("quote", ROW, subject="ada") for _ in range(2))
+
+    async def seal() -> None:
+        sink = SqliteSink(tmp_path / "log.db")
+        await SealedSink(sink).write([record], Mark("spool", Position(1, 1)))
+        await sink.close()
+
+    asyncio.run(seal())
+    log = SqliteReader(tmp_path / "log.db")
+    assert [verdict(past, each, log=log) for each in (record, unsealed)] == ["same", "same"]
+    (found,) = past.reproduce(msgspec.structs.replace(record, reason="explicit"), log=log)
+    assert (found.verdict, found.why) == ("impossible", "record_changed")
 
 
 def test_another_answer_is_named_place_by_place(past: Past):

@@ -83,3 +83,13 @@ def test_damaged_bytes_with_a_name_are_blanked(tmp_path):
     kept = sorted(path.read_bytes() for path in quarantine.folder.glob("*.bin"))
     assert kept == [bytes(6), b"of bob"]
     assert len(quarantine.notes()) == 2
+
+
+def test_a_note_that_is_damaged_itself_hides_no_other(tmp_path):
+    segment = tmp_path / "spool-a" / "00000001.seg"
+    segment.parent.mkdir()
+    segment.write_bytes(b"x" * 22)
+    quarantine = Quarantine(tmp_path)
+    quarantine.add(segment, Damage(10, 16, False), "no valid frame")
+    (quarantine.folder / "garbage.json").write_bytes(b"\xff")
+    assert [note.spool for note in quarantine.notes()] == ["garbage", "spool-a"]

@@ -201,6 +201,14 @@ async def test_what_is_missing_from_it_is_seen(log, cut_short):
     assert await write(log[0], cut_short, restart=True) == 30
 
 
+@pytest.mark.parametrize("said", [b"", b'{"for', b"\xff", b"[]", b'{"format": 1}'])
+async def test_a_state_that_can_not_be_read_is_named(log, cut_short, said):
+    (folder_of(cut_short) / "state.json").write_bytes(said)
+    with pytest.raises(ExportDamaged, match="--restart"):
+        begin(cut_short, Query(), resume=True, restart=False)
+    assert await write(log[0], cut_short, restart=True) == 30
+
+
 async def test_an_export_of_a_later_version_is_left_alone(cut_short):
     state = msgspec.json.decode((folder_of(cut_short) / "state.json").read_bytes())
     (folder_of(cut_short) / "state.json").write_bytes(msgspec.json.encode({**state, "format": 2, "query": "other"}))

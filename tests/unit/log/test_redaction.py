@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,22 @@ def test_what_was_left_out_is_left_out_of_texts_however_it_is_written(value):
         assert redaction.text(f"KeyError: {said}, and a").strip("\"'").replace(MARKER, "") in (
             *("KeyError: , and a", "KeyError: '', and a", 'KeyError: "", and a'),
         )
+
+
+@given(st.text(min_size=4), st.integers(0, 100), st.text())
+def test_the_end_of_a_value_with_which_a_cut_text_begins_is_left_out(value, cut, rest):
+    redaction = Redaction(["/input/note"])
+    redaction.rows("input", [{"note": value}])
+    kept = value[cut % (len(value) - 2) :]
+    assert not redaction.text(kept + rest).startswith(kept), "of what has three characters at least"
+
+
+def test_a_text_that_is_long_and_like_a_value_is_looked_through_at_once():
+    redaction = Redaction(["/input/note"])
+    redaction.rows("input", [{"note": "ab" * 50_000 + "c"}])
+    began = time.process_time()
+    assert redaction.text("ab" * 5_000) == "ab" * 5_000
+    assert time.process_time() - began < 1
 
 
 def test_what_is_in_every_text_stays():

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloche.drivers.sqlite import SqliteSink
-from cloche.errors import SinkUnavailable
+from cloche.errors import NewerFormat, SinkUnavailable
 from cloche.log.chain import SealedSink, envelope_digest, sealed
+from cloche.log.reading import to_json
 from cloche.log.sealing import Anchor, Head
 from cloche.log.spool import open_spool
 from cloche.log.subjects import PLAIN, SubjectReader
@@ -85,6 +86,58 @@ async def test_a_changed_envelope_is_named(place, records, column, value):
     assert not report.ok
     findings = report.seals
     assert (findings.changed, findings.removed, findings.inserted) == ([name(records[17])], [], [])
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("id", "garbage"),
+        ("id", b"short"),
+        ("time_us", "garbage"),
+        ("release", b"\xff"),
+        ("timings_us", "garbage"),
+        ("timings_us", 7),
+        ("labels", "[1]"),
+        ("exposure", "[1]"),
+        ("exposure", b"\xff"),
+        ("personal_digest", "garbage"),
+    ],
+)
+async def test_garbage_in_an_envelope_is_named_and_hides_nothing_else(place, records, column, value):
+    alter(place, "update inference set outcome = 'refused' where id = ?", (records[50].id,))
+    alter(place, f"update inference set {column} = ? where id = ?", (value, records[17].id))
+    report = await check(place)
+    findings = report.seals
+    assert {name(records[17]), name(records[50])} <= {*findings.changed, *findings.removed}
+    assert findings.sealed == COUNT - 2
+    read = [to_json(record) async for record in place.reader.scan(Filter())]
+    assert len(read) == COUNT
+
+
+@pytest.mark.parametrize("value", ["garbage", 7, 1.5, ""])
+async def test_garbage_in_the_place_of_a_personal_part_is_named(place, records, value):
+    alter(place, "update personal set data = ? where id = ?", (value, records[17].id))
+    report = await check(place)
+    assert name(records[17]) in (*report.damaged, *report.unexplained)
+
+
+async def test_a_personal_part_that_nobody_has_erased_and_that_is_gone_is_named(place, records):
+    sink = SqliteSink(place.path)
+    await sink.erase(records[:2], Tombstone(1, "ann", "ticket", 1))
+    await sink.close()
+    alter(place, "delete from personal where id = ?", (records[17].id,))
+    report = await check(place)
+    assert (report.erased, report.unexplained) == (3, [name(records[17])])
+
+
+@pytest.mark.parametrize("column", ["start", "since_us", "previous", "ids", "links", "spool"])
+async def test_garbage_in_a_seal_does_not_end_the_check(place, records, column):
+    for value in ("garbage", 7, b"\xff", 1.5, ""):
+        alter(place, f"update seal set {column} = ? where start = (select max(start) from seal)", (value,))
+        report = await check(place)
+        assert report.records == COUNT
+        if column != "since_us":  # which says where to look, and proves nothing
+            assert not report.ok, value
 
 
 async def test_a_personal_part_that_was_changed_with_its_digest_is_named(place, records):
@@ -238,6 +291,19 @@ async def test_a_chain_that_somebody_else_has_made_longer_is_asked_for_again(pla
     report = await check(place)
     assert report.ok, report
     assert report.seals.sealed == 3
+
+
+async def test_a_seal_of_a_newer_format_is_refused_by_name_and_nothing_is_chained_to_it(place, records):
+    spool = uuid.uuid4().hex
+    sink = SqliteSink(place.path)
+    await SealedSink(sink).write([make_record(100)], Mark(spool, Position(1, 10)))
+    alter(place, "update seal set format = 2 where spool = ?", (spool,))
+    report = await check(place)
+    assert not report.ok
+    assert f"a seal of spool {spool} has format 2" in report.faults[0]
+    with pytest.raises(NewerFormat):
+        await SealedSink(sink).write([make_record(101)], Mark(spool, Position(1, 20)))
+    await sink.close()
 
 
 async def test_a_log_whose_subjects_are_hashed_is_checked_all_the_same(place, records):

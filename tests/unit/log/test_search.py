@@ -54,7 +54,31 @@ async def test_without_contents_a_page_says_where_the_next_begins(log):
     assert (await search(reader, Query(), 1000, page.next)).next is None
 
 
-async def test_a_search_that_takes_too_long_ends_with_what_it_found_and_goes_on(log):
+async def test_large_records_are_read_a_few_at_a_time_and_small_ones_more_and_more(log, monkeypatch):
+    reader, records = log
+    asked = []
+
+    class Watched(SqliteReader):
+        async def find(self, wanted, limit, before=None):
+            asked.append(limit)
+            return await super().find(wanted, limit, before)
+
+    watched = Watched(reader._path)
+    assert list((await search(watched, Query(), 1000)).records) == records[:299:-1]
+    assert asked == [50, 200, 750]
+    asked.clear()
+    monkeypatch.setattr(searching, "_READ_BYTES", 20 * len(records[0].personal))
+    assert len((await search(watched, Query(), 100)).records) == 100
+    assert asked[0] == 50
+    assert 2 < len(asked[1:]) < 5
+    page = await search(reader, Query(), 100, most_bytes=10 * len(records[0].personal))
+    assert list(page.records) == records[: -len(page.records) - 1 : -1]
+    assert 8 < len(page.records) < 12
+    assert page.next == cursor_of(page.records[-1])
+
+
+async def test_a_search_that_takes_too_long_ends_with_what_it_found_and_goes_on(log, monkeypatch):
+    monkeypatch.setattr(searching, "_FIRST", searching._PAGE)
     reader, records = log
     query = Query(input=(read_condition("/number=1299"), read_condition("/number!=3")))
     page = await search(reader, query, 10, timeout_ms=0)
@@ -80,7 +104,7 @@ async def test_a_store_that_is_slow_later_ends_the_page_and_one_that_is_slow_at_
     slow = Slow(reader._path)
     query = Query(input=at("/number<0"))
     page = await search(slow, query, 10)
-    assert (page.stopped, page.next) == (True, cursor_of(records[1300 - searching._PAGE]))
+    assert (page.stopped, page.next) == (True, cursor_of(records[1300 - searching._FIRST]))
     with pytest.raises(QueryTooSlow, match="model and since"):
         await search(slow, query, 10)
 

@@ -8,8 +8,7 @@ import contextlib
 import pytest
 
 from cloche.processes import http
-
-from .test_lane import converse, post, row, served
+from twins import converse, post, row, served
 
 OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
 CHUNKED = post(b"", "/models/toy/predict", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")

@@ -184,6 +184,9 @@ async def test_a_model_that_is_not_published_names_the_nearest(registry):
         ('fallback = { chain = [{ constant = 1 }, { constant = 1 }] }', 3, "fallback.chain[1]"),
         ('fallback = { chain = ["1.0.0"] }', 3, "fallback.chain"),
         ("\ndeadline_ms = 0", 4, "deadline_ms"),
+        ("workers = 65", 3, "workers"),
+        ("max_wait_ms = 26", 3, "max_wait_ms"),
+        ("max_batch = 0", 3, "max_batch"),
         ('subject = "who"', 3, "subject"),
         ('[models.flights.shadow]\nversion = "1.0.0"\nshare = "101%"', 5, "shadow.share"),
         ('pilot = { version = "1.0.0" }', 3, "pilot"),
@@ -264,12 +267,12 @@ async def test_what_else_a_file_changes_leaves_a_rollout_where_it_is(registry):
     goal = read_goal(
         BY_ROLLOUT.format(default="2.0.0")
         .replace('"5%"', '"7%"')
-        .replace("[models.flights]", "[models.flights]\ndeadline_ms = 70")
+        .replace("[models.flights]", "[models.flights]\ndeadline_ms = 70\nworkers = 2")
     )
     done = await apply(registry, goal, ADA)
     assert "the rollout to 2.0.0 goes on as it was planned" in done.plan.models[0].notes[0]
     routing = await live(registry)
-    assert (routing.deadline_ms, routing.default) == (70, "1.0.0")
+    assert (routing.deadline_ms, routing.workers, routing.default) == (70, 2, "1.0.0")
     assert routing.canary == Canary("2.0.0", 0.05, routing.canary.seed)
     assert (routing.progress.step, routing.progress.plan.steps, routing.rollout.steps) == (0, (0.05, 1.0), (0.07, 1.0))
 

@@ -70,6 +70,8 @@ async def test_whatever_is_damaged_is_found(place: Place, kind: Damage, tmp_path
         found = await place.audit()
         if key == "releases/000000000002.json" and kind.__name__ in ("remove", "become_folder"):
             assert found.releases == 1, "that there was one more, nobody can know"
+        elif key == "releases/000000000002.json" and kind.__name__ == "flip" and not found.faults:
+            assert found.releases == 2, "it may be a release still, and only the next one will hold its digest"
         else:
             assert key in [fault.key for fault in found.faults]
         restored(place.folder, tmp_path / "as-it-was")

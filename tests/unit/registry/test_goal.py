@@ -94,6 +94,8 @@ def test_all_that_a_file_can_say():
         ),
         ("deadline_ms = 90", 'deadline_ms = "90"', 6, "deadline_ms: '90' can't be used: expected int, got str"),
         ("deadline_ms = 90", "deadline_ms = 0.5", 6, "deadline_ms: 0.5 can't be used"),
+        ("deadline_ms = 90", 'criticality = "high"', 6, "criticality: 'high' is not one of critical,"),
+        ("deadline_ms = 90", "max_batch = 0.5", 6, "max_batch: 0.5 can't be used"),
         ("deadline_ms = 90", "deadline_ms = true", 6, "deadline_ms: True can't be used"),
         ('["de", "at"]', '"de"', 20, "models.ranking.overrides[1].when.market: 'de' is not a list"),
         ('["people", 0, "50%"]', '["people", 0]', 27, "namespace: this has 2 members, and must have 3"),

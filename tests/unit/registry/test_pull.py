@@ -25,6 +25,10 @@ active = ["1.0.0", "2.*"]
 default = "1.0.0"
 subject = "/id \\"x\\""
 deadline_ms = 90
+max_wait_ms = 0
+max_batch = 256
+criticality = "sheddable"
+workers = 3
 redact = ["/input/name", "/output"]
 retention = "90d"
 fallback = { chain = ["2.0.0", { constant = { price = 7.5, tags = ["a"] } }], reserve_ms = 15 }

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cloche.registry.standing import STANDING_FORMAT, Standing, Waiting, read_standing, shortened, write_standing
+from cloche.registry.standing import (
+    STANDING_FORMAT,
+    Shadowed,
+    Standing,
+    Waiting,
+    drop_standings,
+    read_standing,
+    shortened,
+    write_standing,
+)
 
 STANDING = Standing(
     format=STANDING_FORMAT,
@@ -36,3 +45,20 @@ def test_of_a_long_traceback_the_end_is_kept() -> None:
     assert len(shortened(long)) < 5_000
     assert shortened(long).endswith("ValueError")
     assert shortened(long, 5) == "…Error"
+
+
+def test_of_several_gateways_that_counts_which_holds_for_all(tmp_path: Path) -> None:
+    failed, loading = Waiting("toy", 7, answering=6, version="2.0.0", reason="Traceback …"), Waiting("toy", 7)
+    shadow = Shadowed("toy", "2.0.0", asked=2, outcomes={"ok": 2}, dropped={"queue_full": 1})
+    first = Standing(STANDING_FORMAT, 7, {"toy": 6, "area": 5}, [loading], None, [shadow])
+    second = Standing(STANDING_FORMAT, 8, {"toy": 8}, [failed], "the registry does not answer", [shadow])
+    write_standing(tmp_path, first)
+    write_standing(tmp_path, second, gateway=2)
+    twice = Shadowed("toy", "2.0.0", asked=4, outcomes={"ok": 4}, dropped={"queue_full": 2})
+    assert read_standing(tmp_path) == Standing(
+        STANDING_FORMAT, 7, {"toy": 6}, [failed], "the registry does not answer", [twice]
+    )
+    drop_standings(tmp_path, gateways=2)
+    assert read_standing(tmp_path) != first
+    drop_standings(tmp_path, gateways=1)
+    assert read_standing(tmp_path) == first

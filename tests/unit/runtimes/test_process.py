@@ -11,6 +11,7 @@ import cloudpickle
 import pytest
 
 from cloche.errors import DeadlineExceeded, DoesNotLoad, InvalidOutput, ModelFailed
+from cloche.runtimes.confinement import Scratch
 from cloche.runtimes.process import WorkerProcess, worker_environ
 from cloche.runtimes.worker.wire import PROTOCOL, Channel
 from cloche.values import CallContext, Prediction
@@ -290,6 +291,28 @@ def test_secrets_stay_here(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         "PWD",
         "TOKENIZERS_PARALLELISM",
     }
+
+
+def test_a_worker_has_limits_and_is_ended_first_where_memory_runs_out(run: Any) -> None:
+    code = """
+    import resource
+    from pathlib import Path
+    class M:
+        def predict_one(self, row):
+            kinds = (resource.RLIMIT_CORE, resource.RLIMIT_NOFILE)
+            return [resource.getrlimit(kind)[1] for kind in kinds] + [Path("/proc/self/oom_score_adj").read_text()]
+    """
+    core, files, adjusted = json.loads(ask(run(code), {}).outputs)[0]
+    assert core == 0
+    assert 64 <= files <= 4096
+    assert int(adjusted) == 500
+
+
+def test_a_worker_serves_without_a_folder_of_its_own(make_bundle: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scratch, "variables", lambda scratch: scratch.remove() or {})
+    with WorkerProcess.start(make_bundle("class M:\n def predict_one(self, row): return 1")) as worker:
+        worker.wait_loaded(60)
+        assert json.loads(ask(worker, {}).outputs) == [1]
 
 
 def test_connections_are_served_in_turn(run: Any) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,12 +13,22 @@ from typing import Any
 
 import pytest
 
-from cloche.errors import DeadlineExceeded, ModelFailed, Overloaded, ServingError, WorkerCrashed, WorkerUnavailable
+from cloche.errors import (
+    DeadlineExceeded,
+    ModelFailed,
+    Overloaded,
+    PoisonInput,
+    ServingError,
+    WorkerCrashed,
+    WorkerUnavailable,
+)
 from cloche.runtimes import remote
-from cloche.runtimes.pool import Subscriber, WorkerPool, WorkerSpec
+from cloche.runtimes.crew import Subscriber
+from cloche.runtimes.pool import WorkerPool
 from cloche.runtimes.remote import WorkerRuntime
+from cloche.runtimes.replica import WorkerSpec
 from cloche.runtimes.worker import wire
-from cloche.values import Ask, CallContext, Prediction
+from cloche.values import Ask, Batching, CallContext, Prediction
 
 from .conftest import MakeBundle
 
@@ -48,52 +57,26 @@ class M(Model):
 async def start(make_bundle: MakeBundle, tmp_path: Path) -> AsyncIterator[Start]:
     pool = WorkerPool()
 
-    async def begin(code: str = MODEL, hang_after_s: float = 30.0, **fields: Any) -> WorkerRuntime:
+    async def begin(code: str = MODEL, hang_after_s: float = 30.0, replicas: int = 1, **fields: Any) -> WorkerRuntime:
         bundle = make_bundle(code, **fields)
-        spec = WorkerSpec("toy", "1.0.0", f"sha256:{bundle.name}", str(bundle), str(tmp_path / "worker.log"))
+        files = str(bundle), str(tmp_path / "worker.log")
+        spec = WorkerSpec("toy", "1.0.0", f"sha256:{bundle.name}", *files, replicas=replicas)
         runtime = WorkerRuntime(spec, pool, hang_after_s)
-        await asyncio.wait_for(runtime.wait_ready(), 30)
+        while len(runtime._attached) < replicas:
+            await asyncio.sleep(0.01)
         return runtime
 
     yield begin
     await pool.stop()
 
 
-async def ask(runtime: WorkerRuntime, *rows: dict[str, Any], many: bool = False, within_s: float = 30) -> Prediction:
+async def ask(
+    runtime: WorkerRuntime, *rows: dict[str, Any], many: bool = False, within_s: float = 30, **said: Any
+) -> Prediction:
     context = CallContext("id", 0)
     payload = json.dumps(rows).encode()
     deadline = asyncio.get_running_loop().time() + within_s
-    return await runtime.predict(Ask(payload, len(rows), many, context, round(within_s * 1000)), deadline)
-
-
-async def test_each_caller_gets_its_own_rows(start: Start) -> None:
-    """Calls of 1 to 5 rows, some refused, some failing, at random moments."""
-    runtime = await start()
-    chance = random.Random(11)
-    calls = 20_000 if os.environ.get("CLOCHE_PROVE") else 1_500
-
-    async def call(number: int) -> None:
-        await asyncio.sleep(chance.random() * calls / 3_000)
-        rows = [{"n": f"{number}.{row}"} for row in range(chance.randint(1, 5))]
-        fate = chance.choice(["answer"] * 8 + ["refuse", "fail"])
-        if fate != "answer":
-            rows[-1][fate] = True
-        if fate == "fail":
-            with pytest.raises(ModelFailed) as failed:
-                await ask(runtime, *rows, many=True)
-            assert f"row {rows[-1]['n']}" in failed.value.private["traceback"]
-            return
-        prediction = await ask(runtime, *rows, many=True)
-        answers = json.loads(prediction.outputs)
-        if fate == "refuse":
-            assert json.loads(bytes(prediction.refusals[len(rows) - 1]))["message"] == f"not {rows[-1]['n']}"
-            assert answers.pop() is None
-            rows.pop()
-        assert answers == [row["n"] for row in rows]
-
-    await asyncio.gather(*map(call, range(calls)))
-    largest = json.loads((await ask(runtime, {"n": "", "ask": True})).outputs)
-    assert largest[0] > 5, "nothing was ever batched"
+    return await runtime.predict(Ask(payload, len(rows), many, context, round(within_s * 1000), **said), deadline)
 
 
 async def test_what_a_model_prints_reaches_the_record_of_its_own_call_alone(start: Start, tmp_path: Path) -> None:
@@ -116,8 +99,7 @@ async def test_a_call_that_nobody_waits_for_leaves_the_queue(start: Start) -> No
     late = [asyncio.create_task(ask(runtime, {"n": 2}, within_s=0.05)) for _ in range(20)]
     ended = {type(error) for error in await asyncio.gather(*late, return_exceptions=True)}
     assert ended <= {DeadlineExceeded, Overloaded}
-    assert not runtime._queue
-    assert runtime._rows_queued == 0
+    assert runtime.waiting == 0
     assert json.loads((await busy).outputs) == [1]
 
 
@@ -169,18 +151,98 @@ async def test_work_that_would_come_too_late_is_refused_at_once(start: Start) ->
     await asyncio.gather(*waiting)
 
 
-async def test_a_crash_ends_what_was_in_flight_and_the_next_worker_answers(start: Start) -> None:
+async def test_a_crash_ends_what_can_not_be_answered_and_the_next_worker_answers(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "LEAST_START_S", 60.0)
     runtime = await start(
         "import os\nclass M:\n def predict_one(self, row): return os._exit(3) if row['n'] else os.getpid()"
     )
     first = json.loads((await ask(runtime, {"n": 0})).outputs)
     calls = [asyncio.create_task(ask(runtime, {"n": 1})) for _ in range(3)]
     ended = await asyncio.gather(*calls, return_exceptions=True)
-    assert {type(error) for error in ended} <= {WorkerCrashed, WorkerUnavailable}
-    assert WorkerCrashed in {type(error) for error in ended}
-    assert runtime.state == "starting"
+    assert {type(error) for error in ended} == {WorkerCrashed, WorkerUnavailable}
+    assert runtime.state == "starting", "they have waited until there was another"
     second = await retried(runtime, {"n": 0})
     assert second != first
+
+
+DEADLY = """
+import os, time
+class M:
+    def predict(self, rows):
+        for row in rows:
+            time.sleep(row.get("sleep", 0))
+            if row.get("die"):
+                os._exit(3)
+        return [row["n"] for row in rows]
+"""
+
+
+async def test_innocents_of_a_batch_that_killed_its_worker_are_answered(start: Start) -> None:
+    runtime = await start(DEADLY)
+    for _ in range(5):
+        await ask(runtime, {"n": 0})
+    busy = asyncio.create_task(ask(runtime, {"n": 1, "sleep": 0.1}))
+    await asyncio.sleep(0)
+    together = Batching(max_batch=64)
+    innocents = [asyncio.create_task(ask(runtime, {"n": number}, batching=together)) for number in range(2, 7)]
+    guilty = asyncio.create_task(ask(runtime, {"n": 9, "die": True}, batching=together))
+    await asyncio.sleep(0)
+    assert runtime.waiting == 6
+    assert json.loads((await busy).outputs) == [1]
+    with pytest.raises(PoisonInput):
+        await guilty
+    assert [json.loads((await call).outputs) for call in innocents] == [[number] for number in range(2, 7)]
+    with pytest.raises(PoisonInput):
+        await ask(runtime, {"n": 9, "die": True})
+    assert json.loads((await ask(runtime, {"n": 10})).outputs) == [10]
+
+
+async def test_an_input_that_was_alone_when_its_worker_died_is_refused_after_the_second(start: Start) -> None:
+    runtime = await start(DEADLY)
+    with pytest.raises(WorkerCrashed):
+        await ask(runtime, {"n": 1, "die": True})
+    with pytest.raises(PoisonInput):
+        await ask(runtime, {"n": 1, "die": True})
+    with pytest.raises(PoisonInput):
+        await retried(runtime, {"n": 1, "die": True}, unless=PoisonInput)
+    assert json.loads((await ask(runtime, {"n": 1})).outputs) == [1]
+
+
+async def test_calls_go_to_all_workers_and_a_dead_one_takes_none_of_the_others_along(start: Start) -> None:
+    runtime = await start("import os" + DEADLY.replace('row["n"] for', "os.getpid() for"), replicas=2)
+
+    async def pid(**row: Any) -> int:
+        (found,) = json.loads((await ask(runtime, row)).outputs)
+        return int(found)
+
+    both = await asyncio.gather(*(pid(n=number, sleep=0.2) for number in range(2)))
+    assert len(set(both)) == 2
+    others = [asyncio.create_task(pid(n=number, sleep=0.1)) for number in range(4)]
+    await asyncio.sleep(0.01)
+    os.kill(both[0], signal.SIGKILL)
+    ended = await asyncio.gather(*others, return_exceptions=True)
+    assert [type(end) for end in ended].count(WorkerCrashed) == 1
+    answered = {end for end in ended if isinstance(end, int)}
+    assert both[1] in answered
+    assert both[0] not in answered, "the third is the one that took its place"
+
+
+async def test_calls_wait_for_company_where_the_version_wants_that(start: Start) -> None:
+    runtime = await start()
+    together = Batching(max_wait_ms=25, max_batch=4)
+    for _ in range(3):
+        await ask(runtime, {"n": 0})
+    began = asyncio.get_running_loop().time()
+    assert json.loads((await ask(runtime, {"n": 0}, batching=together)).outputs) == [0]
+    assert asyncio.get_running_loop().time() - began >= 0.02
+    for _ in range(2):
+        first = asyncio.create_task(ask(runtime, {"n": 0}, batching=together))
+        await asyncio.sleep(0.001)
+        rest = [ask(runtime, {"n": number}, batching=together) for number in range(3)]
+        await asyncio.gather(first, *rest)
+    assert json.loads((await ask(runtime, {"n": 0, "ask": True})).outputs) == [4]
 
 
 async def test_a_hung_worker_is_replaced_and_its_stack_is_kept(start: Start, tmp_path: Path) -> None:
@@ -203,13 +265,15 @@ async def test_a_killed_worker_is_noticed_without_a_call(start: Start) -> None:
     assert await retried(runtime, {}) != [pid]
 
 
-async def retried(runtime: WorkerRuntime, row: dict[str, Any]) -> Any:
+async def retried(runtime: WorkerRuntime, row: dict[str, Any], unless: type[Exception] | None = None) -> Any:
     """Ask until a worker answers, for at most five seconds."""
     async with asyncio.timeout(5):
         while True:
             try:
                 return json.loads((await ask(runtime, row)).outputs)
-            except ServingError:
+            except ServingError as error:
+                if unless is not None and isinstance(error, unless):
+                    raise
                 await asyncio.sleep(0.01)
 
 
@@ -221,19 +285,21 @@ class Host:
 
     def want(self, spec: WorkerSpec, subscriber: Subscriber) -> None: ...
 
+    def resize(self, digest: str, replicas: int) -> None: ...
+
     def release(self, digest: str, subscriber: Subscriber) -> None: ...
 
-    def hung(self, digest: str) -> None:
+    def hung(self, digest: str, replica: int, after_s: float) -> None:
         self.replaced += 1
 
 
 class Player:
     """The worker's end of a connection."""
 
-    def __init__(self, runtime: WorkerRuntime) -> None:
+    def __init__(self, runtime: WorkerRuntime, replica: int = 1) -> None:
         self.sock, theirs = socket.socketpair()
         self.sock.setblocking(False)
-        runtime.connected("sha256:0", theirs)
+        runtime.connected("sha256:0", replica, theirs)
 
     async def reply(self, header: dict[str, Any], body: bytes = b"") -> None:
         """Wait for a call, and answer it."""
@@ -275,6 +341,16 @@ async def test_a_version_that_was_let_go_is_replaced_no_more() -> None:
     worker.sock.close()
 
 
+async def test_a_worker_that_is_withdrawn_before_it_was_connected_gets_no_calls() -> None:
+    runtime, _ = played()
+    worker = Player(runtime)
+    runtime.withdrawn("sha256:0", 1)
+    assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(worker.sock, 1), 5) == b""
+    assert runtime.state == "starting"
+    await runtime.close()
+    worker.sock.close()
+
+
 async def test_who_waits_for_a_version_that_was_let_go_waits_no_more() -> None:
     runtime, _ = played()
     waiting = asyncio.create_task(runtime.wait_ready())
@@ -287,7 +363,7 @@ async def test_who_waits_for_a_version_that_was_let_go_waits_no_more() -> None:
 async def test_the_end_of_an_old_connection_is_not_that_of_the_new() -> None:
     runtime, _ = played()
     old = Player(runtime)
-    new = Player(runtime)
+    new = Player(runtime, 2)
     await runtime.wait_ready()
     await asyncio.sleep(0.02)
     old.sock.close()
@@ -337,7 +413,72 @@ async def test_of_a_worker_that_is_known_to_be_gone_nobody_asks_again(
     while runtime.state == "ready":
         await asyncio.sleep(0)
     if explained:
-        runtime.died("sha256:0")
+        runtime.died("sha256:0", 1)
     await asyncio.sleep(0.15)
     assert host.replaced == replaced
     await runtime.close()
+
+
+async def test_a_worker_that_is_withdrawn_answers_what_it_has_and_gets_no_more() -> None:
+    runtime, host = played()
+    old = Player(runtime)
+    await runtime.wait_ready()
+    asking = asyncio.create_task(ask(runtime, {"n": 1}))
+    await asyncio.sleep(0.01)
+    new = Player(runtime, 2)
+    await asyncio.sleep(0.01)
+    runtime.withdrawn("sha256:0", 1)
+    second = asyncio.create_task(ask(runtime, {"n": 2}))
+    reply = {"call": 1, "ok": True, "size": 3, "refusals": {}, "printed": ""}
+    await new.reply({"calls": [reply | {"call": 2}], "seconds": 0.0}, b"[8]")
+    assert (await second).outputs == b"[8]"
+    await old.reply({"calls": [reply], "seconds": 0.0}, b"[7]")
+    assert (await asking).outputs == b"[7]"
+    assert await asyncio.wait_for(asyncio.get_running_loop().sock_recv(old.sock, 10), 5) == b""
+    assert (runtime.state, host.replaced) == ("ready", 0)
+    await runtime.close()
+    old.sock.close()
+    new.sock.close()
+
+
+async def test_where_no_worker_is_to_be_expected_calls_end_at_once() -> None:
+    runtime, _ = played()
+    worker = Player(runtime)
+    await runtime.wait_ready()
+    calls = [asyncio.create_task(ask(runtime, {"n": number})) for number in range(3)]
+    await asyncio.sleep(0.01)
+    runtime.withdrawn("sha256:0", 1)
+    runtime.failed("sha256:0", "crashed too often")
+    ended = await asyncio.wait_for(asyncio.gather(*calls[1:], return_exceptions=True), 1)
+    assert {type(error) for error in ended} == {WorkerUnavailable}
+    with pytest.raises(WorkerUnavailable):
+        await ask(runtime, {"n": 4})
+    worker.sock.close()
+    with pytest.raises(WorkerCrashed):
+        await asyncio.wait_for(calls[0], 1)
+    again = Player(runtime, 2)
+    while runtime.state != "ready":
+        await asyncio.sleep(0)
+    asking = asyncio.create_task(ask(runtime, {"n": 5}))
+    await again.reply({"calls": [{"call": 5, "ok": True, "size": 3, "refusals": {}, "printed": ""}]}, b"[5]")
+    assert (await asking).outputs == b"[5]"
+    await runtime.close()
+    again.sock.close()
+
+
+@pytest.mark.parametrize(("answers", "replaced"), [(True, 0), (False, 1)])
+async def test_a_worker_without_calls_is_asked_whether_it_is_there(
+    monkeypatch: pytest.MonkeyPatch, answers: bool, replaced: int
+) -> None:
+    monkeypatch.setattr(remote, "HEARTBEAT_S", 0.03)
+    runtime, host = played(hang_after_s=0.05)
+    worker = Player(runtime)
+    await runtime.wait_ready()
+    if answers:
+        for _ in range(3):
+            await worker.reply({"event": "pong"})
+    else:
+        await asyncio.sleep(0.2)
+    assert host.replaced == replaced
+    await runtime.close()
+    worker.sock.close()

@@ -77,7 +77,7 @@ def test_a_model_that_dies_of_a_row():
     found = failed(check_model(mortal, examples=rows, training=rows))
     assert list(found) == ["unseen text"], str(found)
     (said,) = found["unseen text"].splitlines()
-    assert said.startswith("with /vehicle = 'never-seen-before': The worker of model 0.0.1 died")
+    assert said.startswith("with /vehicle = 'never-seen-before': Workers of model 0.0.1 died with this very input")
 
 
 def test_a_published_version_and_rows_that_it_has_not_seen(tmp_path):

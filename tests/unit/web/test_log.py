@@ -90,6 +90,7 @@ async def test_lines_for_programs(client):
         ({"min_ms": "0.015"}, 31),
         ({"max_ms": "0.015"}, 0),
         ({"since": "1s"}, 0),
+        ({"since": "0001-01-01T00:00:00+23:59", "until": "9999-12-31T23:59:59-23:59"}, 31),
         ({"output": "/label=3", "model": "m0"}, 0),
     ],
 )
@@ -105,6 +106,7 @@ async def test_filters(client, query, count):
         ({"since": "yesterday"}, "3d"),
         ({"since": "2026-01-01T00:00:00"}, "time zone"),
         ({"until": ""}, "no time"),
+        ({"since": "2026-01-01T00:00:00 02:00"}, "%2B"),
         ({"limit": "0"}, "at least 1"),
         ({"limit": "many"}, "at least 1"),
         ({"after": "somewhere"}, "page before"),

@@ -8,6 +8,7 @@ import click
 
 from cloche.cli import show
 from cloche.cli.place import Place
+from cloche.erasure.orders import fault_of
 from cloche.erasure.report import Hold, Report
 from cloche.notebook.people import order
 from cloche.pages.people import hold_page, report_page
@@ -36,6 +37,7 @@ def forget(place: Place, /, subject: str, reason: str, model: str | None, as_jso
     output of workers, in files that were exported, in examples of versions. Envelopes stay, each with who ordered it,
     when and why. Ends with status 1 where a hold keeps it, or something is left to do.
     """
+    _check(subject, reason, model)
     if not yes:
         click.confirm("This can't be undone. Forget them?", abort=True, err=True)
     report = order("forget", place.home, subject, reason, model, Report)
@@ -50,13 +52,20 @@ def forget(place: Place, /, subject: str, reason: str, model: str | None, as_jso
 @_command
 def hold(place: Place, /, subject: str, reason: str, model: str | None, as_json: bool) -> None:
     """Keep somebody from being forgotten, and from retention, until that is released."""
+    _check(subject, reason, model)
     _say(order("hold", place.home, subject, reason, model, Hold), "held from now on", as_json)
 
 
 @_command
 def release(place: Place, /, subject: str, reason: str, model: str | None, as_json: bool) -> None:
     """Release the holds on somebody: those in the records of --model, or all."""
+    _check(subject, reason, model)
     _say(order("release", place.home, subject, reason, model, Hold), "held no more", as_json)
+
+
+def _check(subject: str, reason: str, model: str | None) -> None:
+    if fault := fault_of(subject, reason, model):
+        raise click.BadParameter(fault[1], param_hint=f"--{fault[0]}")
 
 
 def _say(found: Hold, verb: str, as_json: bool) -> None:

@@ -57,13 +57,12 @@ def query(
     if inference is not None and (wanted != Query() or after is not None):
         raise click.UsageError("--id names one inference; leave out the other options.")
     page = wait_for(_found(place, wanted, inference, limit, after))
-    records = [to_json(record) for record in page.records]
     if as_json:
-        for record in records:
-            show.line(record)
-    elif records:
+        for record in page.records:
+            show.line(to_json(record))
+    elif page.records:
         fields = ("time", "id", "model", "version", "subject", "outcome", "rows", "ms", "answer")
-        show.table(fields, [_row(record) for record in records])
+        show.table(fields, [_row(to_json(record)) for record in page.records])
     elif not page.stopped:
         show.note(f"No {'more ' if after else ''}inference fits in {log_place(place.home)} (home {place.why}).")
     if page.next is not None:

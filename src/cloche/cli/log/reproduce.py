@@ -69,4 +69,4 @@ async def _reproduced(
     records = [await find_record(place, inference) for inference in inferences]
     async with open_loader(place.home, settings, show.Steps()) as loader:
         for record in records:
-            yield await reproduce_record(record, loader, rtol, about)
+            yield await reproduce_record(record, loader, rtol, about, place.log())

@@ -15,7 +15,7 @@ from cloche.cli import show
 from cloche.cli.log.filters import option_of, settled
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
-from cloche.errors import LogInUse
+from cloche.errors import InvalidParameter, LogInUse
 from cloche.insight.statistics import ASKED, SPLITS, Asking, Point, Statistics, between, due_in, make_asking
 from cloche.insight.statistics import statistics_of as read_statistics
 from cloche.ports import LogReader
@@ -31,7 +31,13 @@ def _asking_options(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def with_asking(*args: Any, **kwargs: Any) -> None:
         said = {asked.name: kwargs.pop(asked.name) for asked in ASKED}
-        command(*args, asking=make_asking(said), **kwargs)
+        try:
+            asking = make_asking(said)
+        except InvalidParameter as error:
+            raise click.BadParameter(
+                f"{error.details['reason']}.", param_hint=f"--{error.details['parameter']}"
+            ) from None
+        command(*args, asking=asking, **kwargs)
 
     decorated: Callable[..., None] = with_asking
     for asked in reversed(ASKED):

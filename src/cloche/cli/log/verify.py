@@ -79,6 +79,7 @@ def _say(report: checks.Report, place: Place) -> None:
         ]
     )
     for what, found in (
+        ("Without its personal part, and nobody says why", report.unexplained),
         ("Damaged", report.damaged),
         ("Not as it was sealed", report.seals.changed),
         ("Sealed, and not in the log", report.seals.removed),

@@ -11,6 +11,7 @@ COMMANDS = {
     "ls": Entry("cloche.cli.models.show:ls", "List the models."),
     "show": Entry("cloche.cli.models.show:show", "Show a model, or all there is to know of one version."),
     "diff": Entry("cloche.cli.models.diff:diff", "Compare two versions: schema, packages, answers, scores."),
+    "optimize": Entry("cloche.cli.models.optimize:optimize", "Publish the same in a second form that is faster."),
     "default": Entry("cloche.cli.models.default:default", "Make a version the default: it answers from then on."),
     "prepare": Entry("cloche.cli.models.prepare:prepare", "Copy a version here, and build its Python environment."),
     "logs": Entry("cloche.cli.models.logs:logs", "Show why a model failed, and what its workers wrote."),

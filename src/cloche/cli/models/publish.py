@@ -20,6 +20,7 @@ from cloche.cli.place import Place
 from cloche.model import Command
 from cloche.registry.bundle import Each
 from cloche.runtimes.confinement import confinement_of
+from cloche.values import LONGEST_WAIT_MS, MOST_ROWS_TOGETHER
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -83,11 +84,18 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--hang-after-ms", type=click.IntRange(1), metavar="N", help="A worker busy for longer with one call is replaced."
 )
+@click.option(
+    "--max-wait-ms", type=click.IntRange(1, LONGEST_WAIT_MS), metavar="N", help="How long calls wait for company."
+)
+@click.option(
+    "--max-batch", type=click.IntRange(1, MOST_ROWS_TOGETHER), metavar="ROWS", help="Most rows that go together."
+)
 @click.option("--description", help="What it is, for those who call it.")
 @click.option(
     "--sign", type=click.Path(exists=True, dir_okay=False), metavar="FILE", help="Sign it with this private key."
 )
 @click.option("--vendor", is_flag=True, help="Keep the wheels of its packages, so that it needs no index later.")
+@click.option("--optimize", is_flag=True, help="Publish it with a second form that is faster, where there is one.")
 @click.option("-m", "--message", help="What is new, for those who look at its versions.")
 @show.json_option
 @click.pass_obj

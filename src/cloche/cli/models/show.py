@@ -16,6 +16,7 @@ from cloche.cli.models.signing import in_words
 from cloche.cli.place import Place
 from cloche.errors import MissingExtra
 from cloche.log.reading import timestamp
+from cloche.pages.optimized import optimized_lines
 from cloche.processes.boot import ServerFile
 from cloche.registry.between import Between, before, between
 from cloche.registry.bundle import Manifest
@@ -179,7 +180,7 @@ def _asked(manifest: Manifest) -> str:
 
 
 def _is_said(field: str, value: object) -> bool:
-    return field not in ("active", "default") and bool(value)
+    return field not in ("active", "default") and bool(value) and (field, value) != ("criticality", "default")
 
 
 def _show_version(found: Version, made_curl: Callable[[Manifest], str], as_json: bool) -> None:
@@ -203,6 +204,7 @@ def _facts(found: Version) -> list[tuple[str, object]]:
         ("version", manifest.version),
         ("digest", found.digest),
         ("flavor", f"{manifest.flavor}: {_asked(manifest)}"),
+        ("optimized", _lines(optimized_lines(manifest.optimized)) if manifest.optimized else None),
         ("steps", _lines(f"{name}  {step.model} {step.version}" for name, step in (manifest.steps or {}).items())),
         ("published", f"{timestamp(made.created_us)} by {made.author}"),
         ("message", made.message),
@@ -215,9 +217,16 @@ def _facts(found: Version) -> list[tuple[str, object]]:
         ("signatures", _lines(found.signatures)),
         ("golden", f"{manifest.golden.cases} cases" if manifest.golden else None),
         ("deadline", f"{manifest.deadline_ms} ms" if manifest.deadline_ms else None),
+        ("batches", _batches(manifest)),
         ("input", _json(manifest.input_schema)),
         ("output", _json(manifest.output_schema) if manifest.output_schema else None),
     ]
+
+
+def _batches(manifest: Manifest) -> str | None:
+    rows = f"at most {manifest.max_batch} rows" if manifest.max_batch else None
+    wait = f"calls wait for {manifest.max_wait_ms} ms" if manifest.max_wait_ms else None
+    return "; ".join(filter(None, (rows, wait))) or None
 
 
 def _changes(changes: Between) -> Iterator[str]:

@@ -11,6 +11,7 @@ from cloche.pages.release import differences_page, heading, release_page, releas
 from cloche.processes.boot import ServerFile
 from cloche.registry.ledger import Ledger, read_ledger
 from cloche.registry.standing import Waiting, read_standing
+from cloche.runtimes.roster import CrewState, read_roster
 
 _NUMBER = click.IntRange(1)
 
@@ -45,12 +46,21 @@ def show(place: Place, number: int, as_json: bool) -> None:
     for waiting in _waiting(place, number):
         meanwhile = f"; release {waiting.answering} answers" if waiting.answering else ""
         shown.note(f"{waiting.model} is not in force on this host yet: {waiting.state}{meanwhile}")
+    for crew in _troubled(place, number):
+        shown.note(f"{crew.model} {crew.version}, which is in force on this host: {crew.trouble}")
 
 
 def _waiting(place: Place, number: int) -> list[Waiting]:
     """Return the models of a release that the server of this home is still loading."""
     standing = read_standing(place.home.run) if ServerFile.read(place.home) is not None else None
     return [each for each in standing.waiting if each.release == number] if standing is not None else []
+
+
+def _troubled(place: Place, number: int) -> list[CrewState]:
+    """Return the versions of a release that is in force on this host whose workers don't do well."""
+    standing = read_standing(place.home.run) if ServerFile.read(place.home) is not None else None
+    models = {name for name, release in standing.in_force.items() if release == number} if standing else set()
+    return [crew for crew in read_roster(place.home.run) if crew.model in models and crew.trouble]
 
 
 @click.command()

@@ -65,6 +65,8 @@ class Changes:
         self.log = log
         self.tidied_s = -math.inf
         """When this process last deleted what is kept for a while only; of the clock that never goes back."""
+        self.heavy: set[str] = set()
+        """Paths of small files that are found to be large in memory."""
         self._swept = False
 
     async def make(self, start: Callable[[], C]) -> C:

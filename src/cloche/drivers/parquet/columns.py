@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import starmap
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ import pyarrow.compute as pc
 
 from cloche.errors import NewerFormat
 from cloche.log.table import COLUMNS, PERSONAL, Kind, row_of
-from cloche.values import Exposure, Record, Timings, is_erased
+from cloche.values import ExportedRow, Exposure, Record, Timings, is_erased
 
 _TYPES: Mapping[Kind, pa.DataType] = {
     "text": pa.string(),
@@ -76,6 +77,13 @@ def records_of(table: pa.Table, model: str) -> list[Record]:
         _record(model, dict(zip(RECORD, values, strict=True)))
         for values in zip(*(columns[name] for name in RECORD), strict=True)
     ]
+
+
+def exported_rows(table: pa.Table) -> Iterator[ExportedRow]:
+    """Yield what tells whom the rows of an exported table are about."""
+    columns = [table[name] for name in ("id", "model", "time", "subject")]
+    columns[2] = columns[2].cast(pa.int64())
+    return starmap(ExportedRow, zip(*(column.to_pylist() for column in columns), strict=True))
 
 
 def erased(table: pa.Table, inferences: Iterable[str], tombstone: bytes = b"") -> tuple[pa.Table, int]:

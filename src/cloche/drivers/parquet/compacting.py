@@ -28,6 +28,9 @@ _LARGE: Final = 16 * 1024 * 1024
 _ENOUGH: Final = 8
 """So many of a size become one."""
 
+_MOST_BYTES: Final = 256 * 1024 * 1024
+"""In memory: what repeats itself is far smaller in a file. Files of half of it stay as they are."""
+
 _MOST_ROWS: Final = 100_000
 _MOST_FILES: Final = 500
 _TIDY_S: Final = 60 * 60
@@ -38,9 +41,11 @@ _OVER: Final = timedelta(hours=1)
 async def compact(changes: Changes) -> AsyncIterator[str]:
     """Make large files of small ones, one after the other; once an hour, delete what nothing names any more."""
     before = after = 0
-    for group in groups((await changes.log.current()).files.values(), datetime.now(UTC)):
-        if await _join(changes, group):
-            before, after = before + len(group), after + 1
+    files = (await changes.log.current()).files.values()
+    for group in groups((file for file in files if file.path not in changes.heavy), datetime.now(UTC)):
+        joined = await _join(changes, group)
+        if joined:
+            before, after = before + joined, after + 1
             yield f"{before:,} files became {after:,}"
     if changes.tidied_s + _TIDY_S > time.monotonic():
         return
@@ -70,13 +75,13 @@ def groups(files: Iterable[File], now: datetime) -> Iterator[list[File]]:
                 yield from (part for part in _parts(alike) if len(part) > 1)
 
 
-async def _join(changes: Changes, files: Sequence[File]) -> bool:
-    """Make one file of some; return False where another process has."""
+async def _join(changes: Changes, files: Sequence[File]) -> int:
+    """Make one file of some; return of how many, which is 0 where another process has, or they are too large."""
     joined = await changes.make(lambda: _Joining(changes, files))
     if joined.made is None:
-        return False
-    await changes.discard(file.path for file in files)
-    return True
+        return 0
+    await changes.discard(file.path for file in joined.files)
+    return len(joined.files)
 
 
 class _Joining:
@@ -84,27 +89,48 @@ class _Joining:
 
     def __init__(self, changes: Changes, files: Sequence[File]) -> None:
         self._changes = changes
-        self._files = files
+        self.files = files
         self.made: File | None = None
 
     async def plan(self, base: Snapshot, drafts: Drafts) -> Sequence[Action]:
         """Put the large file, once; return what to commit."""
-        if any(file.path not in base.files for file in self._files):
+        if any(file.path not in base.files for file in self.files):
             self.made = None
             return []
-        made = self.made or await self._make(drafts)
-        self.made = made
-        return [*(removed(file, data_change=False) for file in self._files), added(made, data_change=False)]
+        self.made = self.made or await self._make(drafts)
+        if self.made is None:
+            return []
+        return [*(removed(file, data_change=False) for file in self.files), added(self.made, data_change=False)]
 
-    async def _make(self, drafts: Drafts) -> File:
-        pieces = await fetch_all(self._changes.log, self._files)
-        made, data = await asyncio.to_thread(_joined, _partition(self._files[0]), pieces)
+    async def _make(self, drafts: Drafts) -> File | None:
+        pieces = await fetch_all(self._changes.log, self.files)
+        self.files, tables = await asyncio.to_thread(_light, self.files, pieces, self._changes.heavy)
+        if len(tables) < 2:
+            return None
+        made, data = await asyncio.to_thread(_joined, _partition(self.files[0]), tables)
         await drafts.put(made, data)
         return made
 
 
-def _joined(partition: Partition, pieces: Sequence[bytes]) -> tuple[File, bytes]:
-    tables = [Opened(data).read() for data in pieces]
+def _light(files: Sequence[File], pieces: Sequence[bytes], heavy: set[str]) -> tuple[list[File], list[pa.Table]]:
+    """Return the first of the files that memory should hold together, with what is in them; note those too large."""
+    taken: list[File] = []
+    tables: list[pa.Table] = []
+    size = 0
+    for file, data in zip(files, pieces, strict=True):
+        table = Opened(data).read()
+        if table.nbytes > _MOST_BYTES // 2:
+            heavy.add(file.path)
+            continue
+        size += table.nbytes
+        if size > _MOST_BYTES:
+            break
+        taken.append(file)
+        tables.append(table)
+    return taken, tables
+
+
+def _joined(partition: Partition, tables: Sequence[pa.Table]) -> tuple[File, bytes]:
     return encoded(partition, pa.concat_tables(tables, promote_options="default"))
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from cloche.drivers.parquet.columns import EXPORTED, erased, exported
+from cloche.drivers.parquet.columns import EXPORTED, erased, exported, exported_rows
 from cloche.errors import ExportDamaged
-from cloche.values import Record
+from cloche.values import ExportedRow, Record
 
 _GROUP_ROWS = 100_000
 _GROUP_BYTES = 64 * 1024 * 1024
@@ -51,8 +51,8 @@ class ParquetFile:
         await asyncio.to_thread(self._write, self.whole, _groups(map(self._piece, range(self._pieces))))
 
     @staticmethod
-    def erase(file: Path, draft: Path, inferences: Set[str]) -> int:
-        """Write a draft of a file with nothing but envelopes of these inferences; return how many it had.
+    def erase(file: Path, draft: Path, is_meant: Callable[[ExportedRow], bool]) -> int:
+        """Write a draft of a file with nothing but envelopes of the rows that are meant; return how many it had.
 
         Raises:
             OSError, ValueError: it is no such file.
@@ -61,7 +61,8 @@ class ParquetFile:
         with pq.ParquetFile(file) as rows, draft.open("wb") as kept:
             with pq.ParquetWriter(kept, rows.schema_arrow, compression="zstd") as writer:
                 for group in range(rows.num_row_groups):
-                    table, more = erased(rows.read_row_group(group), inferences)
+                    found = rows.read_row_group(group)
+                    table, more = erased(found, [row.id for row in exported_rows(found) if is_meant(row)])
                     count += more
                     writer.write_table(table)
             kept.flush()

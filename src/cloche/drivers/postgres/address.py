@@ -40,8 +40,12 @@ class Address:
     """In words for a person."""
 
     @classmethod
-    def from_url(cls, url: str) -> Address:
+    def from_url(cls, url: str, setting: str = "log.sinks") -> Address:
         """Return the address at a URL as libpq takes it: `postgresql://user@host:5432/database?sslmode=verify-full`.
+
+        Args:
+            url: the URL.
+            setting: which one it comes from.
 
         Raises:
             InvalidSetting: it is none.
@@ -50,7 +54,7 @@ class Address:
             given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
         except psycopg.Error:  # whose message repeats what it could not read, passwords too
             reason = "libpq can't read it. Write it as postgresql://user@host:5432/database, and %40 for an @ in it"
-            raise InvalidSetting(name="log.sinks", source="a URL of PostgreSQL", reason=reason) from None
+            raise InvalidSetting(name=setting, source="a URL of PostgreSQL", reason=reason) from None
         return cls({**_DEFAULTS, **given}, _in_words(given))
 
     @property

@@ -79,7 +79,7 @@ where get_byte(kept.data, 0) not between 128 and 143;
 -- title: rewrite
 -- A plain vacuum leaves the bytes where they are, until something else is written over them. It copies what an open
 -- transaction may still read, and says of how many rows.
-vacuum (full, verbose) {month};
+vacuum (full, verbose) {table};
 
 -- title: months_of_persons
 select inhrelid::regclass::text from pg_inherits where inhparent = to_regclass('cloche.personal') order by 1;
@@ -110,6 +110,10 @@ where spool = %s order by start desc limit 1;
 
 -- title: seals
 select spool, start, since_us, until_us, previous, ids, links, format from cloche.seal order by since_us, start;
+
+-- title: seals_of_moment
+select spool, start, since_us, until_us, previous, ids, links, format from cloche.seal
+where since_us <= %s and until_us >= %s order by since_us, start;
 
 -- title: has_seals
 select to_regclass('cloche.seal') is not null;
@@ -188,3 +192,67 @@ select
     set_config('tcp_keepalives_interval', '5', true),
     set_config('tcp_keepalives_count', '3', true),
     pg_try_advisory_xact_lock(%s);
+
+-- title: alone_with_keys
+-- Two that make one schema at once would fail, though both ask whether it is there.
+select pg_advisory_xact_lock(%s);
+
+-- title: create_keys
+create schema if not exists cloche_keys;
+
+-- title: create_claim
+create table if not exists cloche_keys.claim (
+    key bytea primary key,
+    digest bytea not null,
+    owner bytea not null,
+    until_us bigint not null,
+    answer bytea,
+    inference bytea
+);
+
+-- title: index_claim_time
+create index if not exists claim_by_time on cloche_keys.claim (until_us);
+
+-- title: index_claim_inference
+create index if not exists claim_by_inference on cloche_keys.claim (inference) where inference is not null;
+
+-- title: create_keys_format
+create table if not exists cloche_keys.format (number integer primary key);
+
+-- title: keep_keys_format
+insert into cloche_keys.format (number) values (%s) on conflict do nothing;
+
+-- title: keys_format
+select max(number) from cloche_keys.format;
+
+-- title: claim_key
+-- A commit counts once it is on the disk, whatever the database is set to; so in all that follow.
+with durably as materialized (
+    select set_config('synchronous_commit', case current_setting('synchronous_commit') when 'off' then 'on'
+        else current_setting('synchronous_commit') end, true)
+)
+insert into cloche_keys.claim as held (key, digest, owner, until_us)
+select %(key)s, %(digest)s, %(owner)s, %(until_us)s from durably
+on conflict (key) do update
+set digest = excluded.digest, owner = excluded.owner, until_us = excluded.until_us, answer = null, inference = null
+where held.until_us <= %(now_us)s;
+
+-- title: claim_of_key
+select digest, answer from cloche_keys.claim where key = %(key)s and until_us > %(now_us)s;
+
+-- title: settle_key
+with durably as materialized (
+    select set_config('synchronous_commit', case current_setting('synchronous_commit') when 'off' then 'on'
+        else current_setting('synchronous_commit') end, true)
+)
+update cloche_keys.claim set answer = %(answer)s, inference = %(inference)s, until_us = %(until_us)s from durably
+where key = %(key)s and owner = %(owner)s and answer is null;
+
+-- title: release_key
+delete from cloche_keys.claim where key = %(key)s and owner = %(owner)s and answer is null;
+
+-- title: forget_keys
+delete from cloche_keys.claim where inference = any(%(inferences)s);
+
+-- title: expire_keys
+delete from cloche_keys.claim where until_us <= %(now_us)s;

@@ -25,6 +25,9 @@ from cloche.upkeep.ports import Due, Grain, Rollup
 from cloche.values import Record
 
 _PAGE: Final = 200
+_FIRST_PAGE: Final = 10
+_PAGE_BYTES: Final = 8 * 1024 * 1024
+"""Of the fields of rows that are fetched at once, as far as those before allow to tell."""
 _SEALS: Final = 20
 _MOST: Final = 10_000
 _IDLE: Final = 2
@@ -75,10 +78,13 @@ class PostgresReader:
             async for row in rows:
                 yield to_record(row)
 
-    async def seals(self) -> AsyncGenerator[Seal]:
-        """Yield all seals, by `since_us`, as they stood when this began."""
+    async def seals(self, moment_us: int | None = None) -> AsyncGenerator[Seal]:
+        """Yield all seals, or those that have a moment, by `since_us`, as they stood when this began."""
+        query = Query(STATEMENTS["seals"], ())
+        if moment_us is not None:
+            query = Query(STATEMENTS["seals_of_moment"], (moment_us, moment_us))
         if await self._ask(_has_seals, False):
-            async with aclosing(self._rows(Query(STATEMENTS["seals"], ()), _SEALS)) as rows:
+            async with aclosing(self._rows(query, _SEALS)) as rows:
                 async for row in rows:
                     yield Seal(*row)
 
@@ -118,7 +124,9 @@ class PostgresReader:
                 async with connection.transaction(), connection.cursor("scan") as cursor:
                     await connection.execute(STATEMENTS["limit_query"], ("0",))
                     await cursor.execute(query.text, query.values, binary=True)
-                    while rows := await cursor.fetchmany(page):
+                    many = min(page, _FIRST_PAGE)
+                    while rows := await cursor.fetchmany(many):
+                        many = max(1, min(page, 4 * many, _PAGE_BYTES * len(rows) // (_size(rows) + 1)))
                         for row in rows:
                             yield row
 
@@ -164,6 +172,10 @@ class PostgresReader:
         else:
             await connection.close()
         return done
+
+
+def _size(rows: Sequence[TupleRow]) -> int:
+    return sum(len(field) for row in rows for field in row if isinstance(field, bytes))
 
 
 async def _records(connection: Connection, query: Query) -> list[Record]:

@@ -41,15 +41,24 @@ def to_row(record: Record) -> tuple[Any, ...]:
 
 
 def to_record(row: tuple[Any, ...]) -> Record:
-    """Return the record of a row of `records`."""
+    """Return the record of a row of `records`.
+
+    What is not as this driver writes it is left out of the record, which has the outcome `unreadable` then and no
+    digest of its personal part, so that it fits neither that nor its seal.
+    """
     fields = dict(zip(Record.__struct_fields__, row, strict=True))
     fields["id"] = fields["id"].bytes
-    fields["timings"] = Timings(*fields["timings"])
     fields["personal"] = fields["personal"] or b""
     fields["release_digest"] = fields["release_digest"] or ""
     fields["labels"] = fields["labels"] or {}
-    fields["exposure"] = Exposure(*fields["exposure"]) if fields["exposure"] else None
     fields["shadows"] = fields["shadows"].bytes if fields["shadows"] else None
+    try:
+        fields["timings"] = msgspec.convert(fields["timings"], Timings)
+        fields["labels"] = msgspec.convert(fields["labels"], dict[str, str])
+        fields["exposure"] = msgspec.convert(fields["exposure"], Exposure) if fields["exposure"] else None
+    except msgspec.ValidationError:
+        unreadable = {"outcome": "unreadable", "personal_digest": b"", "timings": Timings()}
+        fields |= unreadable | {"labels": {}, "exposure": None}
     return Record(**fields)
 
 

@@ -39,7 +39,7 @@ async def scrub(address: Address, erased: set[str]) -> Sequence[str]:
         await connection.execute(STATEMENTS["limit_rewrite"], (_LOCK,))
         for month in sorted(erased) or await _all(connection):
             try:
-                kept = await _rewrite(connection, month)
+                kept = await rewrite(connection, month)
             except (psycopg.errors.InsufficientPrivilege, psycopg.errors.LockNotAvailable) as error:
                 said = error.diag.message_primary
                 left.append(f"{month} could not be written anew ({said}): its owner does so by VACUUM FULL {month}.")
@@ -56,7 +56,7 @@ async def scrub(address: Address, erased: set[str]) -> Sequence[str]:
     return left
 
 
-async def _rewrite(connection: Connection, month: str) -> int:
+async def rewrite(connection: Connection, table: str) -> int:
     """Write a table anew; return how many rows it has yet that were erased or written over."""
     kept = 0
 
@@ -69,7 +69,7 @@ async def _rewrite(connection: Connection, month: str) -> int:
     try:
         until = asyncio.get_running_loop().time() + _OPEN_S
         while True:
-            await connection.execute(STATEMENTS["rewrite"].format(month=month))
+            await connection.execute(STATEMENTS["rewrite"].format(table=table))
             if not kept or asyncio.get_running_loop().time() > until:
                 return kept
             await asyncio.sleep(_PAUSE_S)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from cloche.drivers.sqlite.opening import FILE, as_made, at_most, open_for_reading, translated
 from cloche.drivers.sqlite.rollups import read_due, read_rollups
 from cloche.drivers.sqlite.rows import positions_in, record_of
-from cloche.drivers.sqlite.seals import has_seals, seal_of
+from cloche.drivers.sqlite.seals import ask_for_seals, seal_of
 from cloche.drivers.sqlite.searching import Query, count_query, records_query
 from cloche.drivers.sqlite.statements import STATEMENTS
 from cloche.ports import Cursor, Filter, Position, Seal
@@ -21,6 +21,8 @@ from cloche.upkeep.ports import Due, Grain, Rollup
 from cloche.values import Record
 
 _PAGE = 200
+_PAGE_BYTES = 8 * 1024 * 1024
+"""Of the personal parts of rows that are read at once, with one row more."""
 _MOST = 10_000
 _T = TypeVar("_T")
 
@@ -58,9 +60,9 @@ class SqliteReader:
             async for row in rows:
                 yield record_of(row)
 
-    async def seals(self) -> AsyncGenerator[Seal]:
-        """Yield all seals, by `since_us`, as they stood when this began."""
-        async with aclosing(self._rows(lambda it: it.execute(STATEMENTS["seals"]) if has_seals(it) else None)) as rows:
+    async def seals(self, moment_us: int | None = None) -> AsyncGenerator[Seal]:
+        """Yield all seals, or those that have a moment, by `since_us`, as they stood when this began."""
+        async with aclosing(self._rows(partial(ask_for_seals, moment_us=moment_us))) as rows:
             async for row in rows:
                 yield seal_of(row)
 
@@ -93,7 +95,7 @@ class SqliteReader:
         try:
             with translated(self._path):
                 cursor = await asyncio.to_thread(ask, connection)
-                while cursor and (page := await asyncio.to_thread(cursor.fetchmany, _PAGE)):
+                while cursor and (page := await asyncio.to_thread(_some, cursor)):
                     for row in page:
                         yield row
         finally:
@@ -109,6 +111,18 @@ class SqliteReader:
                     return work(connection)
             finally:
                 connection.close()
+
+
+def _some(cursor: sqlite3.Cursor) -> list[Any]:
+    """Return the next rows: as many as memory should hold at once."""
+    rows: list[Any] = []
+    size = 0
+    for row in cursor:
+        rows.append(row)
+        size += len(row[-1]) if isinstance(row[-1], bytes) else 0
+        if len(rows) == _PAGE or size > _PAGE_BYTES:
+            break
+    return rows
 
 
 def _faults(connection: sqlite3.Connection) -> list[str]:

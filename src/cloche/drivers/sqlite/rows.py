@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +18,18 @@ _timings = msgspec.json.Decoder(Timings).decode
 _labels = msgspec.json.Decoder(dict[str, str]).decode
 _exposure = msgspec.json.Decoder(Exposure).decode
 _personal = msgspec.msgpack.Decoder(Personal).decode
+
+_TEXT, _MAY_BE_TEXT = ((str,), "?"), ((str, type(None)), None)
+_NUMBER, _MAY_BE_NUMBER = ((int,), 0), ((int, type(None)), None)
+_COLUMNS: Final[tuple[tuple[tuple[type, ...], Any], ...]] = (
+    *(((bytes,), b""), _NUMBER, _NUMBER, _TEXT, _TEXT, _TEXT, _NUMBER, _MAY_BE_TEXT, _TEXT, _TEXT, _TEXT, _TEXT),
+    *(_MAY_BE_TEXT, _MAY_BE_TEXT, _NUMBER, _TEXT, ((bytes,), b""), _NUMBER, _MAY_BE_TEXT, _MAY_BE_TEXT, _MAY_BE_TEXT),
+    *(((bytes, type(None)), None), _MAY_BE_NUMBER, ((bytes, type(None)), b"\xc1")),
+)
+"""What the columns of `records` hold, and what stands for anything else; no personal part begins with that byte."""
+
+_TIME, _RELEASE, _OUTCOME, _ROWS, _TIMINGS, _DIGEST, _LABELS, _EXPOSURE = 2, 6, 11, 14, 15, 16, 19, 20
+_ID_BYTES: Final = 16
 
 
 def row_of(record: Record) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
@@ -40,9 +53,29 @@ def row_of(record: Record) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
 
 
 def record_of(row: tuple[Any, ...]) -> Record:
-    """Return the record of a row that the statement `records` yields."""
+    """Return the record of a row that the statement `records` yields.
+
+    SQLite takes any value into any column. What is not what this driver writes is left out of the record, which has
+    the outcome `unreadable` then and no digest of its personal part, so that it fits neither that nor its seal.
+    """
+    try:
+        return _record(row)
+    except (TypeError, ValueError):
+        return _record(_readable(row))
+
+
+def _record(row: tuple[Any, ...]) -> Record:
+    """Return the record.
+
+    Raises:
+        TypeError, ValueError: something else is in a column whose kind matters to who reads records.
+    """
     inference, version, *middle, timings, personal_digest, many = row[:18]
     release_digest, labels, exposure, shadows, hurried, personal = row[18:]
+    if not (type(inference) is type(personal_digest) is type(personal or b"") is bytes and len(inference) == _ID_BYTES):
+        raise TypeError
+    if not type(version) is type(row[_TIME]) is type(row[_RELEASE]) is type(row[_ROWS]) is int:
+        raise TypeError
     fields: list[Any] = [version, inference, *middle, _timings(timings), personal_digest, personal or b"", bool(many)]
     fields += [
         release_digest or "",
@@ -52,6 +85,19 @@ def record_of(row: tuple[Any, ...]) -> Record:
         bool(hurried),
     ]
     return Record(*fields)
+
+
+def _readable(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    found = [value if type(value) in known else unknown for value, (known, unknown) in zip(row, _COLUMNS, strict=True)]
+    for column, decode, unknown in ((_TIMINGS, _timings, "[]"), (_LABELS, _labels, None), (_EXPOSURE, _exposure, None)):
+        with suppress(ValueError):
+            decode(found[column] or "")
+            continue
+        found[column] = unknown
+    if len(found[0]) != _ID_BYTES:
+        found[0] = hashlib.sha256(repr(row[0]).encode(errors="replace")).digest()[:_ID_BYTES]
+    found[_OUTCOME], found[_DIGEST] = "unreadable", b""
+    return tuple(found)
 
 
 def positions_in(connection: sqlite3.Connection) -> dict[str, Position]:

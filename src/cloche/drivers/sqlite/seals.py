@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+from typing import Any, Final
 
 from cloche.drivers.sqlite.statements import STATEMENTS
 from cloche.ports import Seal
@@ -29,6 +29,24 @@ def last_seal(connection: sqlite3.Connection, spool: str) -> Seal | None:
     return seal_of(row) if row else None
 
 
+def ask_for_seals(connection: sqlite3.Connection, moment_us: int | None) -> sqlite3.Cursor | None:
+    """Return rows of all seals, or of those that have a moment; None where there is no table of them."""
+    if not has_seals(connection):
+        return None
+    if moment_us is None:
+        return connection.execute(STATEMENTS["seals"])
+    return connection.execute(STATEMENTS["seals_of_moment"], (moment_us, moment_us))
+
+
 def seal_of(row: tuple[Any, ...]) -> Seal:
-    """Return the seal of a row that the statement `seals` yields."""
-    return Seal(*row)
+    """Return the seal of a row that the statement `seals` yields; what this driver never writes fits no chain."""
+    fields: list[Any] = [
+        value if type(value) is kind else unknown for value, (kind, unknown) in zip(row, _COLUMNS, strict=True)
+    ]
+    return Seal(*fields)
+
+
+_COLUMNS: Final[tuple[tuple[type, Any], ...]] = (
+    *((str, "?"), (int, -1), (int, 0), (int, 0), (bytes, b""), (bytes, b""), (bytes, b""), (int, 0)),
+)
+"""What the columns of `seals` hold, and what stands for anything else."""

@@ -137,6 +137,10 @@ where spool = ? order by start desc limit 1;
 -- title: seals
 select spool, start, since_us, until_us, previous, ids, links, format from seal order by since_us, start;
 
+-- title: seals_of_moment
+select spool, start, since_us, until_us, previous, ids, links, format from seal
+where since_us <= ? and until_us >= ? order by since_us, start;
+
 -- title: keep_personal
 -- Comes before keep_inference: the personal part of a known inference may have been erased, and stays so.
 insert or ignore into personal (id, time_us, subject, data)

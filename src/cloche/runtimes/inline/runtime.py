@@ -62,6 +62,14 @@ class InlineRuntime:
     async def predict(self, ask: Ask, deadline: float) -> Prediction:
         """Answer one call; it takes microseconds, so that `deadline` can only have passed before."""
         del deadline
+        return self.answer(ask)
+
+    def answer(self, ask: Ask) -> Prediction:
+        """Do the same for who has no event loop.
+
+        Raises:
+            ModelFailed, InvalidOutput: it could not.
+        """
         try:
             items = self._model.of_values(ask.values) if ask.values and self._takes_values else self._items(ask)
         except Exception as error:  # noqa: BLE001  whatever the library raises is the model's failure

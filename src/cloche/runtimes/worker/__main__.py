@@ -1,6 +1,7 @@
 """A worker process: `python .../cloche/runtimes/worker/__main__.py --control-fd N --bundle FOLDER`.
 
-With `--foreground` as its first argument it answers one call in a terminal instead.
+With `--foreground` as its first argument it answers one call in a terminal instead, with `--convert` it writes what can
+answer in the version's place.
 
 It is started by path in an environment that may have no Cloche, so it makes `cloche` importable from where it lies:
 always the platform's own copy.
@@ -70,6 +71,10 @@ if __name__ == "__main__":
         from cloche.runtimes.worker import foreground
 
         sys.exit(foreground.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["--convert"]:
+        from cloche.runtimes.worker import converting
+
+        sys.exit(converting.main(sys.argv[2:]))
     from cloche.runtimes.worker.serve import main
 
     sys.exit(main(sys.argv[1:]))

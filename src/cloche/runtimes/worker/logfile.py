@@ -25,6 +25,11 @@ def older(path: Path) -> Path:
     return path.with_name(f"{path.name}.1")
 
 
+def outputs_in(logs: Path) -> list[Path]:
+    """Return what there is of all versions, be it a link that a worker has put there."""
+    return sorted(logs.glob("*/output.log*"))
+
+
 def turn(path: Path) -> None:
     """Begin anew where the file is too large and nobody writes to it. Where that fails, it goes on as it is."""
     with suppress(OSError):

@@ -36,6 +36,7 @@ def attempt(row: dict[str, Any]) -> dict[str, str]:
         "send a signal to the server": lambda: os.kill(os.getppid(), 0),
         "limit what the server's process may use": _limit_the_server,
         "leave its memory on the disk when it crashes": _dump,
+        "open files without end": _open_without_end,
         "read files of the same user": (folder / "note").read_text,
         "change the mode of files of the same user": lambda: (folder / "note").chmod(0o600),
         "talk to what listens on a Unix socket": lambda: _knock(folder / "door"),
@@ -77,6 +78,12 @@ def _connect(kind: int, port: int) -> None:
 def _dump() -> None:
     if resource.getrlimit(resource.RLIMIT_CORE)[0] == 0:
         raise OSError(0, "core dumps are off")
+
+
+def _open_without_end() -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if most != resource.RLIM_INFINITY:
+        raise OSError(0, f"{most} at a time")
 
 
 def _limit_the_server() -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from cloche.runtimes.worker.answering import Answer, Failed, answer_together
+from cloche.runtimes.worker.busy import Busy
 from cloche.runtimes.worker.confinement import confine, hint
 from cloche.runtimes.worker.flavors import FLAVORS, Predict, load_predict
 from cloche.runtimes.worker.integrity import check_bundle
@@ -36,6 +37,9 @@ _LEAVE_WITHIN_S = 2.0
 _LAST_ANSWER_S = 1.0
 _LOOK_AFTER_LOG_S = 60.0
 _LOAD_FAILED = 3
+_MOST_FILES = 4096
+_ENDED_FIRST = "500"
+"""What the kernel adds to this process when it looks for one to end, of 1000."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -45,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--log", type=Path)
     parser.add_argument("--scratch", type=Path)
-    parser.add_argument("--digest")
+    parser.add_argument("--digest", help="of the manifest: hash every file again before any is loaded")
+    parser.add_argument("--max-calls", type=int, default=0, help="after so many calls, tell the host that it is worn")
     parser.add_argument("--confinement", type=json.loads)
     options = parser.parse_args(arguments)
     _prepare_process()
@@ -65,22 +70,37 @@ def main(arguments: Sequence[str]) -> int:
         traceback = author_traceback(error) + (hint(error) if options.confinement else "")
         _tell(control, {"event": "failed", "traceback": traceback})
         return _leave(_LOAD_FAILED)
-    server = Server(control, options.bundle, manifest, predict, printed)
+    server = Server(control, options.bundle, manifest, predict, printed, _busy(options.scratch))
     seconds = time.perf_counter() - started
     _tell(control, {"event": "loaded", "protocol": PROTOCOL, "pid": os.getpid(), "seconds": seconds})
-    server.run(options.log)
+    server.run(options.log, options.max_calls)
     if options.scratch:
         shutil.rmtree(options.scratch, ignore_errors=True)  # who started this worker may be gone
     return _leave(0)
 
 
 def _prepare_process() -> None:
-    """Crash at once and visibly, leave Ctrl-C to the supervisor, and write nothing into the bundle."""
+    """Crash at once and visibly, leave Ctrl-C to the supervisor, and write nothing into the bundle.
+
+    Where memory runs out on this machine, it is a worker that the kernel ends, and no gateway.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most = _MOST_FILES if files == resource.RLIM_INFINITY else min(_MOST_FILES, files)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_ENDED_FIRST)
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.dont_write_bytecode = True
+
+
+def _busy(scratch: Path | None) -> Busy | None:
+    """Return what notes when batches begin; None where there is no room for that, and the host has to do without."""
+    with suppress(OSError):
+        return Busy(scratch) if scratch else None
+    return None
 
 
 def _tell(control: socket.socket | None, event: dict[str, Any]) -> None:
@@ -152,28 +172,39 @@ class Server:
     """Answers the control socket and the gateways, a call of each in turn."""
 
     def __init__(
-        self, control: socket.socket, bundle: Path, manifest: Manifest, predict: Predict, printed: Printed
+        self,
+        control: socket.socket,
+        bundle: Path,
+        manifest: Manifest,
+        predict: Predict,
+        printed: Printed,
+        busy: Busy | None = None,
     ) -> None:
         self._control: socket.socket | None = control
         self._bundle = bundle
         self._manifest = manifest
         self._predict = predict
         self._printed = printed
+        self._busy = busy
         self._commands = Decoder()
         self._fds: deque[int] = deque()
         self._connections: deque[Connection] = deque()
         self._selector = selectors.DefaultSelector()
         self._leaving = False
+        self._left = 0
+        """Calls until it is worn; 0 where it does not wear, or is worn already."""
         self._selector.register(control, selectors.EVENT_READ)
         self._wake_on_sigterm()
         os.register_at_fork(after_in_child=self._forget)
 
-    def run(self, log: Path | None = None) -> None:
+    def run(self, log: Path | None = None, max_calls: int = 0) -> None:
         """Serve until everybody is gone, or SIGTERM has come and the current call is answered.
 
         Args:
             log: the file that this process writes to, which is kept from growing for ever.
+            max_calls: after how many calls the host is told that this process is worn; it goes on.
         """
+        self._left = max_calls
         while not self._leaving and (self._control or self._connections):
             waiting = any(connection.is_ready for connection in self._connections)
             for key, _ in self._selector.select(0 if waiting else _LOOK_AFTER_LOG_S):
@@ -216,10 +247,15 @@ class Server:
     def _reply(self, header: dict[str, Any], body: bytes) -> bytes:
         operation = header.get("op")
         if operation == "predict":
+            if self._busy is not None:
+                self._busy.begin()
             try:
                 return self._predict_reply(header, body)
             except (LookupError, TypeError, ValueError) as error:
                 return pack({"event": "error", "reason": f"this is no call: {error}"})
+            finally:
+                if self._busy is not None:
+                    self._busy.end()
         if operation == "ping":
             return pack({"event": "pong"})
         return pack({"event": "error", "reason": f"no such op: {operation}"})
@@ -239,9 +275,15 @@ class Server:
                 replies.append(reply | {"ok": False, "size": 0} | one.header())
             else:
                 replies.append(reply | {"ok": True, "size": len(one.outputs), "refusals": one.refusals})
+        self._wear(len(found))
         outputs = b"".join(one.outputs for one in found if isinstance(one, Answer))
         seconds = time.perf_counter() - began
         return pack({"calls": replies, "seconds": seconds, "printed_together": together and bool(printed)}, outputs)
+
+    def _wear(self, calls: int) -> None:
+        if 0 < self._left <= calls:
+            _tell(self._control, {"event": "worn"})
+        self._left = max(0, self._left - calls)
 
     def _obey(self) -> None:
         """Do what the host says on the control socket; the end of the host is not the end of the worker."""

@@ -86,7 +86,7 @@ def test_what_was_changed_since_does_not(bundle, digest, harm):
 
 def test_a_worker_that_is_told_a_digest_loads_nothing_else(bundle, digest):
     change(bundle)
-    process, control, scratch = launch(bundle, digest=digest)
+    process, control, scratch = launch(bundle, options=["--digest", digest])
     with control:
         told, _ = wire.Channel(control).receive()
     process.wait()

@@ -22,6 +22,19 @@ _DTYPES = {
 
 _PROCESSOR = "CPUExecutionProvider"
 
+_MISSING_TEXT = "cloche.missing_text"
+"""The property of a graph that says which text stands for null."""
+
+MISSING_TEXT = "\uffff"
+"""That of the graphs that Cloche writes: Unicode has it for no text."""
+
+_LABELS, _PLACES = "cloche.labels", "places"
+"""The property of a graph whose labels are places among the classes: texts can't be bound beforehand."""
+
+MARKS = {_MISSING_TEXT: MISSING_TEXT}
+"""The properties of a graph that Cloche has finished, and of one that it has written."""
+MARKS_OF_OWN = {**MARKS, _LABELS: _PLACES}
+
 
 def open_session(path: Path, threads: int, providers: Sequence[str] | None = None) -> Any:
     """Return ONNX Runtime's session of a graph; it raises what the runtime raises.
@@ -88,6 +101,9 @@ class Graph:
         self._answers = answers
         self._names = [output.name for output in session.get_outputs()]
         self._classes = [json_key(label) for label in classes] if classes else None
+        marks = session.get_modelmeta().custom_metadata_map
+        self._missing_text = marks.get(_MISSING_TEXT)
+        self._labels = list(classes) if classes and marks.get(_LABELS) == _PLACES else None
         self.takes_matrix = len(self._inputs) == 1 and columns is not None
         """Whether it has one input, of all columns together."""
         for given in self._inputs:
@@ -102,7 +118,7 @@ class Graph:
             return self.run_matrix([[row.get(name) for name in self._columns] for row in rows])
         feed = {}
         for wanted in self._inputs:
-            values = np.array([row.get(wanted.name) for row in rows], dtype=_DTYPES[wanted.type])
+            values = np.array(self._given(wanted, [row.get(wanted.name) for row in rows]), dtype=_DTYPES[wanted.type])
             feed[wanted.name] = values.reshape(-1, 1) if values.ndim == 1 and len(wanted.shape) == 2 else values
         outputs: Sequence[Any] = self._session.run(self._names, feed)
         return outputs
@@ -112,17 +128,27 @@ class Graph:
         import numpy as np
 
         (given,) = self._inputs
+        if given.type == "tensor(string)":
+            values = [self._given(given, row) for row in values]
         outputs: Sequence[Any] = self._session.run(
             self._names, {given.name: np.array(values, dtype=_DTYPES[given.type])}
         )
         return outputs
+
+    def _given(self, wanted: Any, values: Sequence[Any]) -> Sequence[Any]:
+        """Return values for an input; of texts, with what the graph takes for null."""
+        if wanted.type != "tensor(string)" or self._missing_text is None:
+            return values
+        return [self._missing_text if value is None else value for value in values]
 
     def item(self, outputs: Sequence[Any]) -> Any:
         """Return the item of the only row: what `items` returns, at less cost."""
         if self._answers != "label" or self._classes is None or len(outputs) == 1:
             return self.items(outputs)[0]
         (shares,) = outputs[1].tolist()
-        return {"label": outputs[0].item(0), "probabilities": dict(zip(self._classes, shares, strict=True))}
+        found = outputs[0].item(0)
+        label = found if self._labels is None else self._labels[found]
+        return {"label": label, "probabilities": dict(zip(self._classes, shares, strict=True))}
 
     def items(self, outputs: Sequence[Any]) -> list[Any]:
         """Return one item per row."""
@@ -130,7 +156,7 @@ class Graph:
             return self._labeled(outputs[0], outputs[1])
         listed = [output if isinstance(output, list) else output.tolist() for output in outputs]
         if self._answers == "label":
-            return [{"label": label} for label in listed[0]]
+            return [{"label": label} for label in self._labels_of(listed[0])]
         if self._answers == "number" or len(listed) == 1:
             return [row[0] if isinstance(row, list) and len(row) == 1 else row for row in listed[0]]
         return [dict(zip(self._names, row, strict=True)) for row in zip(*listed, strict=True)]
@@ -142,4 +168,8 @@ class Graph:
         else:
             classes = self._classes or [str(number) for number in range(shares.shape[1])]
             named = [dict(zip(classes, row, strict=True)) for row in shares.tolist()]
-        return [{"label": label, "probabilities": given} for label, given in zip(labels.tolist(), named, strict=True)]
+        pairs = zip(self._labels_of(labels.tolist()), named, strict=True)
+        return [{"label": label, "probabilities": given} for label, given in pairs]
+
+    def _labels_of(self, found: Sequence[Any]) -> Sequence[Any]:
+        return found if self._labels is None else [self._labels[place] for place in found]
