@@ -20,7 +20,15 @@ from zlib import crc32
 import msgspec
 from msgspec.structs import replace
 
-from cloche.errors import CallError, DeadlineExceeded, LogUnavailable, ServingError, WorkerCrashed, WorkerUnavailable
+from cloche.errors import (
+    CallError,
+    DeadlineExceeded,
+    LogUnavailable,
+    PoisonInput,
+    ServingError,
+    WorkerCrashed,
+    WorkerUnavailable,
+)
 from cloche.gateway.choose import Choice, LoadedVersion
 from cloche.gateway.clock import Clock, Stopwatch
 from cloche.gateway.decide import decide
@@ -67,7 +75,7 @@ _LOOK_S = 0.01
 _LATER_S = 0.25
 _LATER_BYTES = 128 * 1024
 _UNFORESEEN = "unforeseen"
-_TROUBLES = frozenset({WorkerCrashed.code, WorkerUnavailable.code, DeadlineExceeded.code})
+_TROUBLES = frozenset({WorkerCrashed.code, WorkerUnavailable.code, PoisonInput.code, DeadlineExceeded.code})
 _WHOLE = 2**32
 
 _Name = TypeVar("_Name", bound=str)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from cloche.errors import DeadlineExceeded, ModelFailed, SchemaMismatch, WorkerCrashed
+from cloche.errors import DeadlineExceeded, ModelFailed, PoisonInput, SchemaMismatch, ServingError, WorkerCrashed
 from cloche.gateway import Gateway, shadow
 from cloche.gateway.choose import Loaded, LoadedShadow, LoadedVersion, Pick, Split, StandIn, Traffic
 from cloche.gateway.clock import Clock
@@ -352,13 +352,14 @@ async def test_a_turn_full_of_live_calls_comes_first(gateway: Gateway) -> None:
 
 
 @IMPATIENT
+@pytest.mark.parametrize("failure", [WorkerCrashed, PoisonInput])
 async def test_a_version_that_crashes_is_left_alone_for_longer_and_longer(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, failure: type[ServingError]
 ) -> None:
     monkeypatch.setattr(shadow, "TROUBLE_REST_S", 0.2)
 
     def crash(rows: list[Any]) -> Any:
-        raise WorkerCrashed(model="toy", version="2.0.0")
+        raise failure(model="toy", version="2.0.0")
 
     live, beside = versions()[0], version("2.0.0", Scripted(crash))
     gateway.loaded = shadowed(live, beside)
