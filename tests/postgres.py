@@ -107,7 +107,7 @@ class Postgres:
     def empty(self, url: str) -> None:
         """Take back a database, for the next that needs one: half the cost of another."""
         name = url.rpartition("/")[2]
-        others = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database()"
+        others = "select pg_terminate_backend(pid, 9999) from pg_stat_activity where datname = current_database()"
         self._do(name, f"{others} and pid <> pg_backend_pid()", "drop schema if exists cloche, cloche_keys cascade")
         self._do("postgres", f"alter database {name} reset all")
         self._empty.append(name)

@@ -320,7 +320,7 @@ async def test_a_gateway_that_writes_by_itself_answers_once_the_record_is_there(
         batch = records[start : start + 30]
         await asyncio.gather(*(journal.append(msgspec.msgpack.encode(record)) for record in batch))
         assert len(await kept(database)) == start + 30
-        done(database, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'cloche'")
+        done(database, "select pg_terminate_backend(pid, 9999) from pg_stat_activity where application_name = 'cloche'")
     await journal.close()
     assert await kept(database) == records
     reader = PostgresReader(Address.from_url(database))
@@ -391,7 +391,7 @@ async def test_a_reader_goes_on_by_another_connection_where_its_own_was_ended(da
         await sink.write([make_record()])
     reader = PostgresReader(Address.from_url(database))
     assert await reader.count(Filter()) == 1
-    done(database, "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'cloche'")
+    done(database, "select pg_terminate_backend(pid, 9999) from pg_stat_activity where application_name = 'cloche'")
     assert await reader.count(Filter()) == 1
 
 

@@ -77,7 +77,8 @@ async def test_a_connection_that_broke_is_not_used_again(database, asked):
     store = open_idempotency(database)
     assert await store.claim(KEY, DIGEST, ONE, 10) is None
     asked(
-        "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname is not null"
+        "select pg_terminate_backend(pid, 9999) from pg_stat_activity "
+        "where pid <> pg_backend_pid() and datname is not null"
     )
     with contextlib.suppress(StoreUnavailable):
         await store.claim(KEY, DIGEST, TWO, 10)

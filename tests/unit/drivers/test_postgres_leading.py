@@ -18,7 +18,7 @@ async def keepers(database):
 def cut_all(database):
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity"
+            "select pg_terminate_backend(pid, 9999) from pg_stat_activity"
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
 
