@@ -89,8 +89,14 @@ class Obedient(Model):
 
 
 def note_the_moment(row):
-    with open(row["note"], "w") as note:
-        note.write(repr(time.monotonic()))
+    with open(row["note"], "a") as note:
+        note.write(f"{time.monotonic()}\n")
+
+
+def moments(note):
+    """Return when rows with that note ended or held a process, in seconds of `time.monotonic`."""
+    with open(note) as lines:
+        return [float(line) for line in lines]
 
 
 OBEDIENT = {"do": "answer", "seconds": 0.0, "note": ""}

@@ -131,7 +131,7 @@ class Chaos:
             ended = time.monotonic()
             assert answer.status in (500, 503) or "fallback" in answer.json, answer.json
             if note.exists():  # else the worker was not there yet, or not any more
-                began = float(note.read_text())
+                began = shop.moments(note)[-1]
                 if do != "loop":
                     self.ended_s.append(ended - began)
                 until(lambda: answers(self._server, model), 90)

@@ -2,7 +2,7 @@
 
 A bundle is loaded from here and from nowhere else: `{hexadecimal digest}/manifest.json`, `files/…`, `code/…` and
 `personal/…`. What is in a folder is exactly what the manifest names, byte for byte, and the folder's name is the
-manifest's digest.
+manifest's digest. A personal file may be empty instead, where a mark beside the folders says that it was erased.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ WHEELS = "wheels"
 _DRAFT = ".new-"
 _DOCUMENT = "document-"
 _SIGNATURE = "signature-"
+_ERASED = "erased-"
 _ABANDONED_S = 3600
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -88,7 +89,7 @@ class Cache:
         """Return the copy of the bundle where there is a sound one. A damaged one is thrown away."""
         path = self._path(digest)
         try:
-            return path, await asyncio.to_thread(_verify, path, digest)
+            return path, await asyncio.to_thread(self._verify, path, digest)
         except FileNotFoundError:
             return None
         except BundleCorrupt as error:
@@ -98,6 +99,11 @@ class Cache:
 
     async def keep(self, manifest: Manifest, encoded: bytes, read: Read) -> Path:
         """Copy the bundle, hashing every file, and return its folder. It appears there whole or not at all.
+
+        Args:
+            manifest: what to copy.
+            encoded: the same, as it is stored.
+            read: gives the content of a file; none of a personal one that was erased.
 
         Raises:
             BundleCorrupt: a file is not what the manifest says, or is in no place for a file.
@@ -109,7 +115,10 @@ class Cache:
         try:
             for file in bundle_files(manifest):
                 data = await read(file)
-                check_file(file, data, what)
+                if not data and is_personal(file):
+                    await asyncio.to_thread(self._mark_erased, file.sha256)
+                else:
+                    check_file(file, data, what)
                 await asyncio.to_thread(_write, draft / file.path, data, file.executable)
             await asyncio.to_thread(_write, draft / "manifest.json", encoded)
             return await asyncio.to_thread(self._seal, draft, digest)
@@ -140,6 +149,14 @@ class Cache:
         """Keep the signature of a manifest."""
         await asyncio.to_thread(self._keep_document, self._path(digest, _SIGNATURE), signature)
 
+    def _mark_erased(self, sha256: str) -> None:
+        """Say that a personal file may be empty, before it is."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self._folder / f"{_ERASED}{sha256}").touch(0o400)
+
+    def _is_erased(self, file: File) -> bool:
+        return is_personal(file) and (self._folder / f"{_ERASED}{file.sha256}").exists()
+
     def _empty(self, sha256: str) -> int:
         emptied = 0
         for path in self._folder.glob("*/manifest.json") if self._folder.is_dir() else ():
@@ -147,6 +164,7 @@ class Cache:
                 for file in bundle_files(decode_manifest(_read(path), str(path.parent))):
                     copy = path.parent / file.path
                     if file.sha256 == sha256 and is_personal(file) and _read(copy):
+                        self._mark_erased(sha256)
                         copy.chmod(0o600)
                         copy.write_bytes(b"")
                         copy.chmod(0o400)
@@ -185,8 +203,29 @@ class Cache:
         except OSError:
             if not path.exists():
                 raise
-            _verify(path, digest)  # another process was faster
+            self._verify(path, digest)  # another process was faster
         return path
+
+    def _verify(self, path: Path, digest: str) -> Manifest:
+        """Read every file again. Raises FileNotFoundError where there is no such folder."""
+        if path.is_symlink():
+            raise BundleCorrupt(what=str(path), expected="a folder", found="a link")
+        if not path.is_dir():
+            raise FileNotFoundError(path)
+        manifest = decode_manifest(_read(path / "manifest.json"), str(path), digest)
+        check_paths(manifest, str(path))
+        wanted = {file.path: file for file in bundle_files(manifest)}
+        for name in _files_below(path):
+            if name == "manifest.json":
+                continue
+            if name not in wanted:
+                raise BundleCorrupt(what=str(path), expected="no other file", found=repr(name))
+            file, data = wanted.pop(name), _read(path / name)
+            if data or not self._is_erased(file):
+                check_file(file, data, str(path))
+        if wanted:
+            raise BundleCorrupt(what=str(path), expected=repr(min(wanted)), found="no such file")
+        return manifest
 
     def _discard(self, path: Path) -> None:
         """Move it out of the way first, so that nobody finds half of it."""
@@ -209,8 +248,6 @@ def check_file(file: File, data: bytes, what: str) -> None:
     Raises:
         BundleCorrupt: it has another size or hash.
     """
-    if not data and is_personal(file):
-        return
     found = hashlib.sha256(data).hexdigest()
     if found != file.sha256 or len(data) != file.size:
         raise BundleCorrupt(
@@ -239,26 +276,6 @@ def _write(path: Path, data: bytes, executable: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.write_bytes(data)
     path.chmod(0o500 if executable else 0o400)
-
-
-def _verify(path: Path, digest: str) -> Manifest:
-    """Read every file again. Raises FileNotFoundError where there is no such folder."""
-    if path.is_symlink():
-        raise BundleCorrupt(what=str(path), expected="a folder", found="a link")
-    if not path.is_dir():
-        raise FileNotFoundError(path)
-    manifest = decode_manifest(_read(path / "manifest.json"), str(path), digest)
-    check_paths(manifest, str(path))
-    wanted = {file.path: file for file in bundle_files(manifest)}
-    for name in _files_below(path):
-        if name == "manifest.json":
-            continue
-        if name not in wanted:
-            raise BundleCorrupt(what=str(path), expected="no other file", found=repr(name))
-        check_file(wanted.pop(name), _read(path / name), str(path))
-    if wanted:
-        raise BundleCorrupt(what=str(path), expected=repr(min(wanted)), found="no such file")
-    return manifest
 
 
 def _read(path: Path) -> bytes:

@@ -186,11 +186,15 @@ class Registry:
             file: as its manifest names it.
             what: the version, for messages.
 
+        Returns:
+            Its content; none of golden cases and examples that were erased.
+
         Raises:
             BundleCorrupt: it is gone, or not what the manifest says.
         """
         data = await self._blob(file)
-        check_file(file, data, what)
+        if data or not is_personal(file):
+            check_file(file, data, what)
         return data
 
     async def described(self, name: str, version: str, digest: str) -> Manifest:

@@ -83,11 +83,24 @@ async def test_a_copy_of_the_registry_has_none_of_it(place, tmp_path):
     assert (folder / "personal/examples.json").read_bytes() == b""
 
 
-def test_what_is_no_personal_file_can_not_be_empty():
+async def test_a_copy_is_sound_without_what_was_erased_while_the_store_is_away(place, tmp_path):
+    registry, store, added, _ = place
+    name, version = added.manifest.name, added.manifest.version
+    await erase(store, tmp_path, "ann-marker")
+    another = Registry(store, tmp_path / "another")
+    for each in (registry, another):
+        await each.fetch(name, version, added.digest)
+    (tmp_path / "registry").rename(tmp_path / "away")
+    for each in (registry, another):
+        folder = await each.fetch(name, version, added.digest)
+        assert (folder / "personal/examples.json").read_bytes() == b""
 
-    from cloche.errors import BundleCorrupt
-    from cloche.registry.cache import check_file
 
-    check_file(file_of("personal/a.json", b"x"), b"", "it")
-    with pytest.raises(BundleCorrupt):
-        check_file(file_of("files/personal/a.json", b"x"), b"", "it")
+async def test_a_personal_file_that_nobody_erased_is_not_loaded_empty(place, tmp_path):
+    registry, _, added, contents = place
+    for path in ("personal/examples.json", "personal/golden.jsonl"):
+        copy = await registry.fetch(added.manifest.name, added.manifest.version, added.digest) / path
+        copy.chmod(0o600)
+        copy.write_bytes(b"")
+        folder = await registry.fetch(added.manifest.name, added.manifest.version, added.digest)
+        assert (folder / path).read_bytes() == contents[path]
