@@ -1,7 +1,8 @@
-"""A large log in SQLite, made fast: its tables and its rows as the sink makes them, multiplied inside the database."""
+"""Large logs, made fast: their tables and their rows as a sink makes them, multiplied inside the database."""
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from cloche.drivers.sqlite.statements import STATEMENTS, titled
 from cloche.log.columns import pack_text
 from cloche.testing import make_record
 from cloche.upkeep.ports import Span
-from cloche.values import Personal, Timings
+from cloche.values import Personal, Record, Timings
 
 HOUR_US = 3_600_000_000
 ROW = {
@@ -57,25 +58,31 @@ class Filling:
 
     def id_of(self, number: int) -> bytes:
         """Return what a UUIDv7 of that moment looks like."""
-        scrambled = number * 0x9E3779B97F4A7C15 & (1 << 64) - 1
         moment_ms = (self.began_us + number * self.step_us) // 1000
-        return moment_ms.to_bytes(6, "big") + b"\x7a\xbc" + scrambled.to_bytes(8, "big")
+        return moment_ms.to_bytes(6, "big") + b"\x7a\xbc" + hashlib.md5(str(number).encode()).digest()[:8]
+
+    @property
+    def uncounted(self) -> Span:
+        """All of it, as what is due to be counted."""
+        end_us = self.began_us + self.hours * HOUR_US
+        return Span("past", -(-end_us // HOUR_US) * HOUR_US)
+
+
+def sample() -> Record:
+    """Return the record of which the others are copies."""
+    record = make_record(0, CALL, digest="sha256:" + "5e" * 32, release_digest="sha256:" + "a1" * 32)
+    return msgspec.structs.replace(record, timings=Timings(12, 38, 1, 1420, 2), labels={"m": "de"})
 
 
 async def fill(path: Path, filling: Filling) -> None:
-    """Write the log; all of it is due to be counted."""
-    sample = make_record(
-        0, CALL, digest="sha256:" + "5e" * 32, release_digest="sha256:" + "a1" * 32, labels={"m": "de"}
-    )
-    sample = msgspec.structs.replace(sample, timings=Timings(12, 38, 1, 1420, 2))
+    """Write a log in SQLite; all of it is due to be counted."""
     sink = SqliteSink(path)
-    await sink.write([sample])
+    await sink.write([sample()])
     await sink.close()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         _multiply(connection, filling)
     sink = SqliteSink(path)
-    end_us = filling.began_us + filling.hours * HOUR_US
-    await sink.roll_up([], [], [Span("past", -(-end_us // HOUR_US) * HOUR_US)])
+    await sink.roll_up([], [], [filling.uncounted])
     await sink.close()
 
 

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from cloche.assembly import open_loader, open_log, open_registry
+from cloche.assembly.loader import open_loader
+from cloche.assembly.log import open_log
+from cloche.assembly.stores import open_registry
 from cloche.drivers import open_sink
 from cloche.errors import ClocheError
 from cloche.hindsight.loading import Loader
@@ -77,12 +79,13 @@ class Past:
     def replay(
         self, model: str, version: str, watching: Watching | None = None, home: Home | None = None, **wanted: Any
     ) -> Replay:
-        """Put what is in the log to a version."""
+        """Put what is in the log to a version; read perhaps by another `reader`."""
+        reader = wanted.pop("reader", None) or open_log(self.home, Settings())
 
         async def put(loader: Loader) -> Replay:
             exact, digest = await loader.registry.resolve(model, version)
             through = Through(model, exact, digest, live_until_now(Query(), model), **wanted)
-            return await replay(open_log(self.home, Settings()), loader, through, watching or Watching())
+            return await replay(reader, loader, through, watching or Watching())
 
         return self._with_loader(put, home)
 

@@ -14,8 +14,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
 _SERVER = """
-import logging, sys
+import logging, sys, threading
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
+
+put, one_by_one = S3Response.put_object, threading.Lock()
+
+def put_object(self):
+    with one_by_one:  # S3 looks whether an object is there and puts it in one step, moto in two
+        return put(self)
+
+S3Response.put_object = put_object
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()

@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.home import Home
 from cloche.registry.bundle import (
     MANIFEST_FORMAT,

@@ -127,10 +127,10 @@ class Served:
 
 @asynccontextmanager
 async def served(
-    fast: bool, once: Once | None = None, token: str | None = TOKEN, **limits: Any
+    fast: bool, once: Once | None = None, token: str | None = TOKEN, drain_ms: int = 10_000, **limits: Any
 ) -> AsyncIterator[Served]:
     """A gateway of `toy` and `longer` on a port of its own."""
-    settings = Settings(server=Server(fast_lane=fast), limits=Limits(**limits), token=token)
+    settings = Settings(server=Server(fast_lane=fast, drain_ms=drain_ms), limits=Limits(**limits), token=token)
     counted = Counted()
     gateway = Gateway(Journal(), Clock(counted.now_us, counted.tick_ns, counted.new_id), once=once)
     gateway.loaded = Loaded({name: live(name) for name in SCHEMAS}, headers=frozenset({"x-market"}))

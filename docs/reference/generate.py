@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from cloche import errors
-from cloche.assembly import KeeperParts
+from cloche.assembly.keeper import KeeperParts
 from cloche.cli import cli
 from cloche.cli.lazy import LazyGroup
 from cloche.errors import ClocheError, ServingError

@@ -1,13 +1,14 @@
-"""What travels through the house: requests, predictions, records. Immutable, and without behaviour worth the name.
+"""What travels through the house: requests, predictions, records. Immutable, and without behavior worth the name.
 
 A station of the gateway defines what it makes in its own file; here are the values that more than one room knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -80,13 +81,32 @@ class CallContext(msgspec.Struct, frozen=True):
     parameters: dict[str, object] | None = None
 
 
+class Items(msgspec.Struct, frozen=True):
+    """The call of a ranking, taken apart: its list field by field."""
+
+    key: str
+    """The field of the call that is the list."""
+    place: int
+    """How many fields of the call stand before it."""
+    around: dict[str, Any]
+    """The other fields of the call."""
+    count: int
+    columns: dict[str, Sequence[Any]]
+    """Field of the items -> a value for each; `msgspec.UNSET` where an item lacks it."""
+    gaps: frozenset[str]
+    """The fields that some items lack."""
+    singles: dict[str, array[float]] = {}
+    """The columns that the model reads in single precision, as it reads them; one with a gap or a null is not here."""
+
+
 class Ask(msgspec.Struct, frozen=True):
     """What a runtime is asked: one call's rows.
 
     `payload` is a JSON array with one object per row; for a ranking it is an array with the one call object.
     """
 
-    payload: bytes
+    given: bytes | Sequence[Any]
+    """The payload, or the checked rows that it is made of once somebody wants it. Inline models want no ranking's."""
     rows: int
     many: bool
     """Whether the caller sent `inputs`, so that row i is named `{id}.{i}`."""
@@ -99,6 +119,15 @@ class Ask(msgspec.Struct, frozen=True):
     """Who asks: of each criticality, callers have their turns one after the other."""
     criticality: Criticality = "default"
     batching: Batching = OPPORTUNISTIC
+    items: Items | None = None
+    """The call of a ranking, taken apart (for inline runtimes and the record)."""
+
+    @property
+    def payload(self) -> bytes:
+        """The rows as JSON."""
+        if not isinstance(self.given, bytes):
+            msgspec.structs.force_setattr(self, "given", msgspec.json.encode(self.given))
+        return self.given  # type: ignore[return-value]  # it is now
 
 
 class Prediction(msgspec.Struct, frozen=True):

@@ -56,7 +56,7 @@ except EnvironmentNotBuilt as error:
 PUBLISHED = """
 import asyncio, hashlib, platform, sys
 from pathlib import Path
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.home import Home
 from cloche.registry.bundle import Environment, File, Manifest, Provenance
 from cloche.registry.release import Reason

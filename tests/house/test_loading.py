@@ -47,7 +47,7 @@ def test_what_fetches_looks_at_signatures() -> None:
 def test_a_registry_with_a_policy_is_what_settings_open() -> None:
     """Registries are put together in one place, which gives each its policy; `cloche.testing` makes its own."""
     makers = {name for name, tree in trees() for called, _ in calls_of(tree) if called == "Registry"}
-    assert makers <= {"assembly.py", "testing/running.py", "testing/subject.py"}
+    assert makers <= {"assembly/stores.py", "testing/running.py", "testing/subject.py"}
 
 
 def test_who_starts_a_worker_says_what_it_may_do() -> None:

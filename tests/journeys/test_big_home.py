@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.home import Home
 from cloche.registry.bundle import MANIFEST_FORMAT, Environment, File, Manifest, Provenance
 from cloche.registry.catalog import Registry

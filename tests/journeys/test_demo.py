@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.demo.rollout import BOOSTED, BROKEN, CALLS_PER_S, HEURISTIC, PLAN, TRAINING_ROWS, roll_out
 from cloche.demo.stage import MODEL
 from cloche.home import Home

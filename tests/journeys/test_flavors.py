@@ -13,7 +13,8 @@ import pytest
 from flavored import CASES, FLAVORED, FLIGHTS, FORMS, ROW, Flavored, Row, flights
 
 from cloche import Refusal
-from cloche.assembly import open_loader, open_log
+from cloche.assembly.loader import open_loader
+from cloche.assembly.log import open_log
 from cloche.authoring.outcomes import Outcome, close_to, difference
 from cloche.hindsight.reproduce import Reproduction, reproduce
 from cloche.home import Home

@@ -51,8 +51,9 @@ def files_with(needles: list[bytes], *roots: Path, but: str = "") -> list[str]:
     found = []
     for path in sorted(path for root in roots for path in root.rglob("*") if path.is_file()):
         if but not in path.parts:
-            data = path.read_bytes()
-            found += [f"{path}: {needle.decode()}" for needle in needles if needle in data]
+            with contextlib.suppress(FileNotFoundError):  # what is gone by now has nobody in it
+                data = path.read_bytes()
+                found += [f"{path}: {needle.decode()}" for needle in needles if needle in data]
     return found
 
 

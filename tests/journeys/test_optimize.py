@@ -34,7 +34,8 @@ def optimized(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server
     home = tmp_path_factory.mktemp("optimized") / ".cloche"
     forest = make_pipeline(SimpleImputer(), RandomForestClassifier(n_estimators=20, random_state=1, max_depth=6))
     publish(home, forest.fit(X, LATE), "delay", X.head(20), training=X)
-    said = json.loads(cli(home, "models", "optimize", "delay", "1.*", "--as", "1.1.0", "--rows", "400", "--json"))
+    wanted = ("delay", "1.*", "--as", "1.1.0", "--rows", "400", "--trees", "4")
+    said = json.loads(cli(home, "models", "optimize", *wanted, "--json"))
     cli(home, "models", "default", "delay", "1.1.0")
     with Server(home) as server:
         yield server, said
@@ -78,6 +79,45 @@ def test_what_was_compared_and_measured_is_in_the_manifest(optimized: tuple[Serv
     assert shown["changes"]["traits"]["optimized"] == [None, shown["optimized"]["form"]]
     kept = [file["path"] for file in shown["files"]]
     assert {"files/model.pkl", shown["optimized"]["entry"]} <= set(kept)
+
+
+def test_what_was_shrunk_is_published_with_consent_alone(optimized: tuple[Server, Any]) -> None:
+    """Without, it was only shown; with it, it is a version that says what it has lost, wherever it is looked at."""
+    server, said = optimized
+    shown = {each["form"]: each["verdict"] for each in said["tried"]}
+    assert shown["onnx-double-4-trees"] == "shrunk"
+    assert said["optimized"].get("loss") is None
+    for row in ASKED * 3:  # so that calls of few rows are measured, and that is soon done
+        server.predict("delay", row)
+    wanted = ("--as", "2.0.0", "--rows", "20", "--trees", "4", "--accept-loss")
+    made = json.loads(cli(server.home, "models", "optimize", "delay", "1.0.0", *wanted, "--json"))
+    loss = made["optimized"]["loss"]
+    assert (loss["shrunk"], loss["calls"]) == ("the first 4 trees", sum(made["asked"].values()))
+    stored = json.loads(cli(server.home, "models", "show", "delay", "2.0.0", "--json"))
+    assert stored["optimized"] == made["optimized"]
+    page = cli(server.home, "models", "show", "delay", "2.0.0")
+    assert f"the first 4 trees: {loss['labels']} of {loss['calls']} calls have another label or no answer" in page
+    answered = [each["probabilities"]["true"] for each in asked(server, "2.0.0")]
+    assert answered != [each["probabilities"]["true"] for each in asked(server, "1.0.0")]
+    assert "delay-2.0.0" not in {path.name for path in (server.home / "run" / "workers").iterdir()}
+
+
+def test_trying_it_says_which_form_has_answered(optimized: tuple[Server, Any]) -> None:
+    server, said = optimized
+    given = json.dumps(ASKED[0])
+    tried = json.loads(cli(server.home, "models", "try", "delay", "1.1.0", "--input", given, "--json"))
+    assert (tried["form"], tried["printed"]) == (said["optimized"]["form"], "")
+    assert tried["output"] == server.predict("delay", ASKED[0]).json["output"], "to the last digit"
+    page = run(server.home, "models", "try", "delay", "1.1.0", "--input", given)
+    assert f" ms by its form {said['optimized']['form']}." in page.stderr
+
+
+def test_versions_are_compared_by_what_answers_calls(optimized: tuple[Server, Any]) -> None:
+    server, said = optimized
+    found = json.loads(cli(server.home, "models", "diff", "delay", "1.0.0", "1.1.0", "--json"))
+    form = said["optimized"]["form"]
+    assert found["notes"] == [f"1.1.0 is optimized, and these examples were answered by its form {form}."]
+    assert (found["answers"]["same"], found["answers"]["differing"]) == (20, [])
 
 
 def test_no_worker_is_started_where_the_original_answers_nothing(optimized: tuple[Server, Any]) -> None:

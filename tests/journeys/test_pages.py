@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.routing import Route
 
 import shop
-from cloche.assembly import KeeperParts
+from cloche.assembly.keeper import KeeperParts
 from cloche.gateway import Gateway
 from cloche.settings import Settings
 from cloche.web.app import gateway_app

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import shop
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.home import Home
 from cloche.registry.release import Reason, Release
 from cloche.registry.routing import make_default

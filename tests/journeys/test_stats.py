@@ -148,6 +148,16 @@ def asking(server: Server) -> Iterator[list[int]]:
     answers.append(int(("1\n" + told).split()[-1]))
 
 
+@contextlib.contextmanager
+def burning() -> Iterator[None]:
+    """Have a core kept busy by a loop that gives way to all others: what that costs, no keeper can avoid."""
+    with subprocess.Popen([sys.executable, "-c", "import os; os.nice(19)\nwhile True: pass"]) as process:
+        try:
+            yield
+        finally:
+            process.kill()
+
+
 def p99_s(server: Server) -> float:
     """Return the p99 of calls that come at their times, whether the one before was late or not."""
     taken = []
@@ -165,11 +175,13 @@ def p99_s(server: Server) -> float:
 @pytest.mark.timeout(900)
 def test_calls_are_as_fast_while_the_log_is_asked(server: Server, evidence) -> None:
     until(lambda: everything(server), 600)
-    ratios, plain_ms, answers = [], [], 0
+    ratios, floors, plain_ms, answers = [], [], [], 0
     for _ in range(ROUNDS):
         plain_s = p99_s(server)
         with asking(server) as asked_so_often:
             ratios.append(p99_s(server) / plain_s)
+        with burning():
+            floors.append(p99_s(server) / plain_s)
         plain_ms.append(1000 * plain_s)
         answers += sum(asked_so_often)
     if PROVE:
@@ -177,7 +189,8 @@ def test_calls_are_as_fast_while_the_log_is_asked(server: Server, evidence) -> N
     evidence(
         "queries and charts of the log without a pause: the live p99 is within 1.25 of that without",
         f"{ROUNDS} interleaved rounds on {MANY:,} records, {answers} questions",
-        f"p99 without {statistics.median(plain_ms):.1f} ms, with them to x{statistics.median(ratios):.2f}",
+        f"p99 without {statistics.median(plain_ms):.1f} ms, with them to x{statistics.median(ratios):.2f}; "
+        f"beside a bare loop of niceness 19 to x{statistics.median(floors):.2f}",
     )
 
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import cloche
-from cloche.assembly import open_loader
+from cloche.assembly.loader import open_loader
 from cloche.demo.flights import COLUMNS, NUMBERS, read_flights
 from cloche.demo.models import boosted, carrier_mean
 from cloche.hindsight.loading import NICENESS

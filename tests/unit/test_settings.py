@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,27 @@ def test_what_is_wrong_in_the_file_is_named(tmp_path: Path, text: str, name: str
 def test_what_is_wrong_in_the_environment_is_named(variable: str, value: str) -> None:
     with pytest.raises(InvalidSetting, match=variable):
         load_settings(environ={variable: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[serve]\nport = 1\n", "there is no serve; did you mean server?"),
+        ("[server]\nprot = 1\n", "there is no prot; did you mean port?"),
+        ("[server]\nsomething_else = 1\n", "there is no something_else."),
+    ],
+)
+def test_an_unknown_name_is_said_with_the_nearest_that_is_known(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "cloche.toml"
+    file.write_text(text)
+    with pytest.raises(InvalidSetting, match=re.escape(said)):
+        load_settings(file)
+
+
+def test_a_mark_that_editors_write_at_the_beginning_means_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "cloche.toml"
+    file.write_bytes(b"\xef\xbb\xbf[server]\r\nport = 9000\r\n")
+    assert load_settings(file).server.port == 9000
 
 
 def test_a_secret_is_read_from_where_the_file_says(tmp_path: Path) -> None:

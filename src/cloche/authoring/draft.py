@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -17,10 +17,14 @@ from cloche.values import LONGEST_WAIT_MS, MOST_ROWS_TOGETHER
 Comparison: TypeAlias = Literal["equal", "schema"]
 """How a fresh worker's answers to the examples are compared with the author's."""
 
+Order: TypeAlias = Literal["desc", "asc"]
+"""Which score of a ranking comes first: the highest or the lowest."""
+
 _CHOICES = {
     "unknown_fields": get_args(UnknownFields),
     "on_unseen": get_args(OnUnseen),
     "takes": (None, *get_args(Takes)),
+    "order": get_args(Order),
     "golden": get_args(Comparison),
 }
 
@@ -34,28 +38,38 @@ _NUMBERS = {
 _LISTS = {
     "include": "modules and patterns of files, such as ['zoo/data/*.csv']",
     "exclude": "modules and patterns of files, such as ['zoo/data/*.csv']",
-    "required": "names of fields, such as ['carrier']",
     "redact": "pointers into a record, such as ['/input/name']",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A version as its author describes it: the arguments of `cloche.publish`."""
+    """A version as its author describes it: the arguments of `cloche.publish`, which says what they mean.
 
-    model: Any
+    Raises:
+        TypeError: of a ranking, nothing says which field names an item.
+    """
+
+    model: Any = field(kw_only=False)
     name: str
     version: str
     examples: Any
     training: Any = None
-    files: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Any] | None = None
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
     schema: dict[str, Any] | type | None = None
     unknown_fields: UnknownFields = "refuse"
     on_unseen: OnUnseen = "pass"
-    required: Sequence[str] = ()
+    required: Collection[str] = ()
     method: str | None = None
     takes: Takes | None = None
-    each: Each | None = None
+    providers: Sequence[str] | None = None
+    steps: Mapping[str, str] | None = None
+    each: str | None = None
+    item_id: str | None = None
+    order: Order = "desc"
+    max_items: int = 1000
     score: str | None = None
     redact: Sequence[str] = ()
     golden: Comparison = "equal"
@@ -67,13 +81,18 @@ class Draft:
     message: str | None = None
     vendor: bool = False
     optimize: bool = False
-    """Whether it gets a second form, where one is faster and answers the same."""
     sign: str | Path | None = None
-    """The file of a private key that it is signed with."""
-    providers: Sequence[str] | None = None
-    steps: Mapping[str, str] = field(default_factory=dict)
-    include: Sequence[str] = ()
-    exclude: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.each is not None and self.item_id is None:
+            raise TypeError("publish(each=...) needs item_id=..., the field that names an item")
+
+    @property
+    def ranking(self) -> Each | None:
+        """Where a call has its items, and how they are ranked; None where a call has rows."""
+        if self.each is None or self.item_id is None:
+            return None
+        return Each(self.each, self.item_id, self.order, self.max_items)
 
 
 def check_options(draft: Draft) -> None:
@@ -90,20 +109,21 @@ def check_options(draft: Draft) -> None:
         if value is not None and not (type(value) is int and 1 <= value <= most):
             raise _meaningless(draft, name, f"it is a whole number of {unit}, from 1 to {most}")
     _check_texts(draft)
-    if not _is_names(draft.providers):
+    if draft.providers is not None and not (draft.providers and _is_list(draft.providers)):
         raise _meaningless(draft, "providers", "it is a list of ONNX Runtime's names, as ['CUDAExecutionProvider']")
     for name, meaning in _LISTS.items():
-        value = getattr(draft, name)
-        if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
+        if not _is_list(getattr(draft, name)):
             raise _meaningless(draft, name, f"it is a list of {meaning}")
+    if not _is_collection(draft.required):
+        raise _meaningless(draft, "required", "it is a list of names of fields, such as ['carrier']")
     for pointer in draft.redact:
         _check_redacted(draft, pointer)
-    if not isinstance(draft.files, Mapping):
+    if not isinstance(draft.files, Mapping | None):
         raise _meaningless(draft, "files", "it is a dict: name -> a Path, bytes, text or any object")
-    if not isinstance(draft.steps, Mapping) or not all(isinstance(text, str) for text in draft.steps.values()):
+    if not isinstance(draft.steps, Mapping | None) or not _are_texts((draft.steps or {}).values()):
         raise _meaningless(draft, "steps", "it is a dict: name -> a version such as 'flight-delay@1.4.0'")
     if draft.each is not None:
-        _check_each(draft, draft.each)
+        _check_ranking(draft, draft.each)
 
 
 def _check_texts(draft: Draft) -> None:
@@ -121,21 +141,25 @@ def _check_redacted(draft: Draft, pointer: str) -> None:
         raise _meaningless(draft, "redact", str(error)) from None
 
 
-def _is_names(value: object) -> bool:
-    if value is None:
-        return True
-    return isinstance(value, list | tuple) and bool(value) and all(isinstance(name, str) for name in value)
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple) and _are_texts(value)
 
 
-def _check_each(draft: Draft, each: Each) -> None:
-    if not (isinstance(each.path, str) and each.path.startswith("/") and "/" not in each.path[1:] and each.path[1:]):
-        raise _meaningless(draft, "each", "its path points to a field of the call, such as '/items'")
-    if not isinstance(each.item_id, str):
-        raise _meaningless(draft, "each", "its item_id is the name of a field")
-    if each.order not in ("desc", "asc"):
-        raise _meaningless(draft, "each", "its order is 'desc' or 'asc'")
-    if type(each.max_items) is not int or each.max_items < 1:
-        raise _meaningless(draft, "each", "its max_items is a whole number, at least 1")
+def _is_collection(value: object) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str) and _are_texts(value)
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _check_ranking(draft: Draft, each: str) -> None:
+    if not (isinstance(each, str) and each.startswith("/") and "/" not in each[1:] and each[1:]):
+        raise _meaningless(draft, "each", "it points to a field of the call, such as '/items'")
+    if not isinstance(draft.item_id, str):
+        raise _meaningless(draft, "item_id", "it is the name of a field")
+    if type(draft.max_items) is not int or draft.max_items < 1:
+        raise _meaningless(draft, "max_items", "it is a whole number, at least 1")
 
 
 def _meaningless(draft: Draft, name: str, reason: str) -> NotPublishable:

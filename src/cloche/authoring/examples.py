@@ -88,7 +88,7 @@ def read_examples(draft: Draft, traits: Traits, takes: Takes, single_precision: 
             examples = replace(examples, schema=with_present(examples.schema, traits.present))
     except (FrameError, InvalidValue) as error:
         raise InvalidExamples(reason=str(error)) from None
-    examples = replace(examples, schema=with_required(examples.schema, draft.required, draft.each))
+    examples = replace(examples, schema=with_required(examples.schema, tuple(draft.required), draft.ranking))
     _fitting(draft, examples.schema, examples.calls)
     columns = examples.frame.columns if examples.frame else []
     if draft.on_unseen != "pass" and all(column.categories is None for column in columns):
@@ -100,11 +100,11 @@ def read_examples(draft: Draft, traits: Traits, takes: Takes, single_precision: 
 def _read(draft: Draft, traits: Traits, takes: Takes, single_precision: bool) -> Examples:
     given = records(draft.examples)
     wants_frame = takes in ("frame", "array")
-    if draft.each is not None:
+    if ranking := draft.ranking:
         calls = _dicts(given)
         if wants_frame:
-            return _framed_ranking(draft, draft.each, calls, _Features(traits.features, single_precision))
-        return _ranking_of_dicts(draft, draft.each, calls, single_precision)
+            return _framed_ranking(draft, ranking, calls, _Features(traits.features, single_precision))
+        return _ranking_of_dicts(draft, ranking, calls, single_precision)
     hint = row_hint(draft.model, draft.method) if takes in ("rows", "row") else None
     if _is_frame(given) or is_array(given):
         examples = _framed(draft, _ordered(given[:MAX_CALLS], traits.features))
@@ -208,7 +208,7 @@ def _training_frame(draft: Draft) -> Any:
     if draft.training is None or _is_frame(draft.training):
         return draft.training
     rows = _training_dicts(draft)
-    return _pandas().DataFrame(_flattened(list(rows), draft.each, "training call") if draft.each else rows)
+    return _pandas().DataFrame(_flattened(list(rows), draft.ranking, "training call") if draft.ranking else rows)
 
 
 def _ordered(data: Any, features: list[str] | None) -> Any:
@@ -314,7 +314,7 @@ def _declared(draft: Draft) -> type | None:
 def _fitting(draft: Draft, schema: Schema, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Check that callers may send the examples, and return them as a gateway hands them on."""
     names = (draft.name, draft.version)
-    accept = compile_schema(schema, unknown_fields=draft.unknown_fields, each=draft.each, names=names)
+    accept = compile_schema(schema, unknown_fields=draft.unknown_fields, each=draft.ranking, names=names)
     try:
         read = accept.read(msgspec.json.encode({"inputs": calls}))
     except SchemaMismatch as error:

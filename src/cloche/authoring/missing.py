@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,12 +13,15 @@ from cloche.authoring.caution import about_changes
 from cloche.authoring.modules import own_file
 from cloche.authoring.sources import Code
 from cloche.errors import DoesNotLoad, GoldenMismatch
+from cloche.runtimes.process import worker_environ
 
 _MODULE = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'", re.M)
 _NAME = re.compile(r"^ImportError: cannot import name '(\w+)' from (?:partially initialized module )?'([\w.]+)'", re.M)
 _FILE = re.compile(r"^(?:\w+\.)*FileNotFoundError: .*/code/(.+?)['\"]", re.M)
 _BESIDE = re.compile(r"^FileNotFoundError: .*: '([^/'][^']*)'", re.M)
 _SCRIPT = re.compile(r"^NameError: name '__file__' is not defined", re.M)
+_VARIABLE = re.compile(r"^KeyError: '(\w+)'$", re.M)
+_DENIED = re.compile(r"^PermissionError: .* Permission denied: '(.+)'$", re.M)
 
 
 @contextmanager
@@ -42,7 +46,7 @@ def advised(code: Code) -> Iterator[None]:
 
 
 def how_to_bring(traceback: str, left: Mapping[str, str]) -> str | None:
-    """Return what to do where a worker failed for want of a module or a file of the author's; else None.
+    """Return what to do where a worker failed for want of something that the author has here; else None.
 
     Args:
         traceback: of the worker.
@@ -64,7 +68,25 @@ def how_to_bring(traceback: str, left: Mapping[str, str]) -> str | None:
             "A class or function of a script or notebook has no file in a worker. Publish what it reads with "
             "files={'name': Path(…)}, and ask for bundle.path('name') in load()."
         )
+    if (found := _VARIABLE.search(traceback)) and _is_withheld(found[1]):
+        return (
+            f"{found[1]} is set here, and its name is that of a secret: workers, which run models, are given none. "
+            "Publish what the model needs of it with files=, and read that in load()."
+        )
+    if (found := _DENIED.search(traceback)) and _is_writable(Path(found[1])):
+        return (
+            f"You may write to {found[1]}, and a model may not: it has a temporary folder of its own, "
+            "tempfile.gettempdir(). Print what it has to say; or name more folders in cloche.toml: workers.writable."
+        )
     return None
+
+
+def _is_withheld(variable: str) -> bool:
+    return variable in os.environ and variable not in worker_environ(os.environ, threads=1)
+
+
+def _is_writable(path: Path) -> bool:
+    return os.access(path if path.exists() else path.parent, os.W_OK)
 
 
 def _module(name: str, left: Mapping[str, str]) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 from cloche.registry.bundle import Manifest
 from cloche.runtimes.worker.outputs import json_key
 from cloche.schema import Schema, infer_output, infer_rows
+from cloche.settings import Limits
 
 Alike = Callable[[Any, Any], bool]
 """Tells whether two JSON scalars are the same answer."""
@@ -35,11 +36,24 @@ def outcomes_of(outputs: bytes, refusals: Mapping[int, Mapping[str, Any]]) -> li
     return [Outcome(output, refusals.get(row)) for row, output in enumerate(json.loads(outputs))]
 
 
-def about_answers(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return what the author should know about the answers."""
-    if any(outcome.refusal or outcome.output is not None for outcome in outcomes):
-        return []
-    return ["It answers null to all examples. Does it return what it computes?"]
+def about_answers(outcomes: Sequence[Outcome], quickest_s: float, deadline_ms: int | None) -> list[str]:
+    """Return what the author should know about the answers.
+
+    Args:
+        outcomes: of the examples.
+        quickest_s: what the quickest of them took a worker, asked alone, in seconds.
+        deadline_ms: of a call; None where the author does not say.
+    """
+    notices = []
+    if all(outcome.refusal is None and outcome.output is None for outcome in outcomes):
+        notices.append("It answers null to all examples. Does it return what it computes?")
+    has_ms = deadline_ms or Limits().deadline_ms
+    if quickest_s * 1000 > has_ms:
+        notices.append(
+            f"Its quickest example took {quickest_s:.1f} s, and a call has {has_ms:,} ms: callers will get status 504. "
+            "Publish it with a longer deadline_ms=…, or make it quicker."
+        )
+    return notices
 
 
 def describe_outputs(manifest: Manifest, outcomes: Sequence[Outcome]) -> Schema | None:

@@ -57,7 +57,7 @@ def own_outcomes(draft: Draft, kind: Kind, examples: Examples, folder: Path) -> 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with _refusing(draft):
-            ask = kind.ask_of(draft, manifest, author_bundle(folder, objects_of(draft.files)))
+            ask = kind.ask_of(draft, manifest, author_bundle(folder, objects_of(draft.files or {})))
             if manifest.each is not None:
                 return _ranked(ask, manifest, examples, manifest.each)
             outcomes = _answered(ask, manifest, examples.given, examples.calls)

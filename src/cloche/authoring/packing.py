@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ from cloche.authoring.pickling import Pickles, pickled
 from cloche.authoring.references import named_in
 from cloche.authoring.sources import collect
 from cloche.errors import NotPublishable
+from cloche.registry.bundle import File
 
 
 def pack(draft: Draft, kind: Kind) -> Packed:
@@ -28,20 +30,20 @@ def pack(draft: Draft, kind: Kind) -> Packed:
     model = kind.pack(draft, pickles)
     if draft.providers is not None and "providers" not in model.fields:
         raise NotPublishable(kind=f"version with providers={draft.providers!r}", reason="only ONNX graphs have them")
-    contents = dict(model.files)
-    for name, value in draft.files.items():
+    contents, given = dict(model.files), draft.files or {}
+    for name, value in given.items():
         path = f"files/{_check_name(name)}"
         if path in contents:
             raise NotPublishable(kind=f"file {name!r}", reason="this name is taken by the model itself; use another")
         contents[path] = _content(name, value, pickles)
     opened = [contents[path] for path in model.pickles]
-    opened += [contents[f"files/{name}"] for name, value in draft.files.items() if _is_object(value)]
+    opened += [contents[f"files/{name}"] for name, value in given.items() if _is_object(value)]
     named = [named_in(pickle) for pickle in opened]
     code = collect(pickles.told.imports.union(*(each.modules for each in named)), draft.include, draft.exclude)
     code = replace(code, listings=pickles.told.listings.files())
     paths = pickles.told.paths.union(*(each.paths for each in named))
     sources = {f"code/{path}": source for path, source in {**code.listings, **code.files}.items()}
-    executables = model.executables | {f"files/{name}" for name, value in draft.files.items() if _is_executable(value)}
+    executables = model.executables | {f"files/{name}" for name, value in given.items() if _is_executable(value)}
     return replace(
         model,
         files=contents | sources,
@@ -86,3 +88,8 @@ def _check_name(name: str) -> str:
 def objects_of(files: Mapping[str, Any]) -> dict[str, Any]:
     """Return those files that were given as objects."""
     return {name: value for name, value in files.items() if _is_object(value)}
+
+
+def file_of(path: str, data: bytes, executable: bool = False) -> File:
+    """Return what a manifest says of a file."""
+    return File(path=path, sha256=hashlib.sha256(data).hexdigest(), size=len(data), executable=executable)

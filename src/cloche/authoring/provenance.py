@@ -16,8 +16,8 @@ _GIT_S = 5
 
 def provenance(folder: Path, message: str | None = None) -> Provenance:
     """Return who publishes from `folder` now. A missing git, or a folder without one, is fine."""
-    commit = _git(folder, "rev-parse", "HEAD")
-    changes = _git(folder, "status", "--porcelain") if commit else None
+    commit = git(folder, "rev-parse", "HEAD")
+    changes = git(folder, "status", "--porcelain") if commit else None
     return Provenance(
         author=author(folder),
         created_us=time.time_ns() // 1000,
@@ -30,14 +30,15 @@ def provenance(folder: Path, message: str | None = None) -> Provenance:
 
 def author(folder: Path) -> str:
     """Return the name that git signs with in `folder`, else that of the account."""
-    if name := _git(folder, "config", "user.name"):
+    if name := git(folder, "config", "user.name"):
         return name
     with suppress(OSError, KeyError):
         return getpass.getuser()
     return "unknown"
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def git(folder: Path, *arguments: str) -> str | None:
+    """Return what git prints in `folder`; None where it fails, is missing or does not end."""
     with suppress(OSError, subprocess.TimeoutExpired):
         done = subprocess.run(
             ["git", *arguments],

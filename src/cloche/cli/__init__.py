@@ -7,10 +7,13 @@ where a model is held.
 
 from __future__ import annotations
 
+import logging
+
 import click
 
 from cloche import __version__
 from cloche.cli.lazy import Entry, RootGroup
+from cloche.cli.place import find_place
 
 COMMANDS = {
     "init": Entry("cloche.cli.init:init", "Make a home for models in this folder."),
@@ -46,12 +49,11 @@ COMMANDS = {
 @click.pass_context
 def cli(context: click.Context, home: str | None) -> None:
     """From a notebook to a live, logged model API."""
-    from cloche.cli.place import find_place
-
     context.obj = find_place(home)
     context.obj.warn_of_variables()
 
 
 def main() -> None:
     """Run the command that the process was started with."""
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # a connection that is lost is said once, by who needed it
     cli(prog_name="cloche")

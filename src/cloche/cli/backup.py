@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from cloche import __version__
-from cloche.assembly import log_place, open_store
+from cloche.assembly.log import log_place
+from cloche.assembly.stores import open_store
 from cloche.backup.making import Made, Maker
 from cloche.backup.place import BackupPlace
 from cloche.cli import show
@@ -65,7 +66,7 @@ def backup(place: Place, url: str, as_json: bool) -> None:
         summary = msgspec.to_builtins(made.backup)
         show.document({**summary, "files": len(made.backup.files), "where": made.where, "written": made.written})
     else:
-        _say(made)
+        _say(made, place.home, settings)
 
 
 def open_place(url: str, option: str) -> ObjectStore:
@@ -84,31 +85,36 @@ def _address(url: str) -> str:
     return url if "://" in url else Path(url).expanduser().resolve().as_uri()
 
 
-def _say(made: Made) -> None:
-    newest = made.backup.newest_release
+def _say(made: Made, home: Home, settings: Settings) -> None:
+    log_bytes = sum(kept.size for kept in made.backup.files if home.path / kept.path == home.log)
+    log = f"{log_bytes / 1e6:,.1f} MB; SQLite changes all over, so most of it is copied each time"
     show.facts(
         [
             ("backup", made.backup.id),
             ("place", made.where),
             ("files", f"{len(made.backup.files):,}, {made.backup.size / 1e6:,.1f} MB"),
             ("written", f"{made.written / 1e6:,.1f} MB; the rest was there from earlier backups"),
-            ("releases", "not in it" if newest is None else f"up to {newest}"),
+            ("log", log if _log_of(home, settings) == str(home.log) else "NOT in it"),
+            ("releases", "NOT in it" if settings.registry else f"up to {made.backup.newest_release or 0}"),
         ]
     )
     for sentence in made.backup.elsewhere:
-        click.echo(f"Not in it: {sentence}")
+        click.echo(f"NOT in it: {sentence}.")
     click.echo(f"Restore it with: cloche --home FOLDER restore --from {made.where} --backup {made.backup.id}")
 
 
 def _elsewhere(home: Home, settings: Settings) -> Iterator[str]:
     """Yield what belongs to the installation and is not in its home, one sentence each."""
     if settings.registry:
-        yield f"the registry at {without_secrets(settings.registry)}. Copy it with: cloche registry copy --to URL"
+        yield f"the registry at {without_secrets(settings.registry)}. Copy it with `cloche registry copy --to URL`"
     log = _log_of(home, settings)
     if log.startswith(_DATABASES):
-        yield f"the log at {log}. Copy it after this, with: pg_dump --format=custom --file=cloche.dump {log}"
+        yield (
+            f"the log at {log}. Copy it each time after this, with its user and password, with "
+            f"`pg_dump --format=custom --file=cloche.dump {log}`; `pg_restore` brings it back"
+        )
     elif log != str(home.log):
-        yield f"the log at {log}. Copy it after this, with what that store has for it"
+        yield f"the log at {log}. Copy it each time after this, with what that store has for it"
     if settings.idempotency:
         yield f"answers to repeated calls at {without_secrets(settings.idempotency)}. They are kept for a day"
 

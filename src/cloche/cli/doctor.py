@@ -20,6 +20,7 @@ import msgspec
 
 from cloche import __version__
 from cloche.cli import show
+from cloche.cli.load import measure_load, say_load
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
 from cloche.cli.probing import Attempt, probed
@@ -101,8 +102,6 @@ def doctor(place: Place, load: str | None, seconds: float, as_json: bool) -> Non
 
 
 def _measure(place: Place, model: str, seconds: float, as_json: bool) -> None:
-    from cloche.cli.load import measure_load, say_load
-
     found = wait_for(measure_load(place, model, seconds, show.Steps()))
     if as_json:
         show.document(found)

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import click
 
+from cloche.cli.place import Place
 from cloche.errors import ClocheError, PublishError, SchemaMismatch
+from cloche.runtimes.worker.tracebacks import author_traceback
 
 
 class Entry(NamedTuple):
@@ -75,9 +77,6 @@ class RootGroup(LazyGroup):
 
 
 def _fail(ctx: click.Context, error: ClocheError) -> NoReturn:
-    from cloche.cli.place import Place
-    from cloche.runtimes.worker.tracebacks import author_traceback
-
     if isinstance(error, PublishError) and error.__cause__ is not None:
         click.echo(author_traceback(error.__cause__), err=True, nl=False)
     lines = [str(error)]

@@ -125,12 +125,14 @@ def _asks(folder: Path, manifest: Manifest, deadline_ms: int) -> list[Ask]:
         each=manifest.each,
         names=names,
         numbers=manifest.bare_numbers,
+        single=manifest.singles,
     )
     context = CallContext(NO_INFERENCE, time.time_ns() // 1000)
     asks = []
     for row in rows:
         read = accept.read(msgspec.json.encode({"input": row})).rows
-        asks.append(Ask(msgspec.json.encode(read), 1, False, context, deadline_ms, accept.numbers(read)))
+        rows_json, values, items = msgspec.json.encode(read), accept.numbers(read), accept.items(read)
+        asks.append(Ask(rows_json, 1, False, context, deadline_ms, values, items=items))
     return asks
 
 

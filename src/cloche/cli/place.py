@@ -55,19 +55,19 @@ class Place:
 
     def registry(self) -> Registry:
         """Return the registry."""
-        from cloche.assembly import open_registry
+        from cloche.assembly.stores import open_registry
 
         return open_registry(self.home)
 
     def interpreters(self, registry: Registry) -> Interpreters:
         """Return what says which Python runs a version of the registry."""
-        from cloche.assembly import open_interpreters
+        from cloche.assembly.interpreters import open_interpreters
 
         return open_interpreters(self.home, self.settings(), registry)
 
     def log(self) -> LogReader:
         """Return what reads the inference log."""
-        from cloche.assembly import open_log
+        from cloche.assembly.log import open_log
 
         return open_log(self.home)
 
@@ -85,7 +85,13 @@ class Place:
 
 
 def find_place(given: str | None) -> Place:
-    """Return the home that `--home` names, else the one that is found."""
+    """Return the home that `--home` names, else the one that is found.
+
+    Raises:
+        click.BadParameter: it names none.
+    """
+    if given == "":
+        raise click.BadParameter("it is empty; name a folder, or leave it out", param_hint="--home")
     if given is not None:
         return Place(Home(Path(given).expanduser().resolve()), "given with --home", chosen=True)
     home = find_home(os.environ)

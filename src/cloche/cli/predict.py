@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from typing import Any
 
@@ -134,7 +135,8 @@ def _next_step(answer: Answer, call: Call, place: Place) -> str:
 def _answer_lines(server: Calls, call: Call) -> None:
     failed = 0
     empty = 0
-    for line in sys.stdin.buffer:
+    for read in sys.stdin.buffer:
+        line = read.removeprefix(codecs.BOM_UTF8)  # with which files of Windows begin
         if not line.strip():
             empty += 1  # answered by an empty line, once another follows
             continue

@@ -7,7 +7,9 @@ from collections.abc import Coroutine
 import click
 import msgspec
 
-from cloche.assembly import open_forgetting, open_log, open_shipper, open_store
+from cloche.assembly.log import open_log, open_shipper
+from cloche.assembly.people import open_forgetting
+from cloche.assembly.stores import open_store
 from cloche.authoring.reason import reason_of
 from cloche.backup.finishing import Finished, finish
 from cloche.backup.place import Backup, BackupPlace, keep_orders

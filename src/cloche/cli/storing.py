@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from cloche.assembly import open_store
+from cloche.assembly.stores import open_store
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
 from cloche.drivers.folder import FolderObjects

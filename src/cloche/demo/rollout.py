@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.authoring.bridge import wait_for
 from cloche.demo.flights import COLUMNS
 from cloche.demo.models import boosted, carrier_mean, with_plane_age

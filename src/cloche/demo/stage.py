@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.authoring.bridge import wait_for
 from cloche.demo.flights import read_flights
 from cloche.home import Home

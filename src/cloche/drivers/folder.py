@@ -79,8 +79,11 @@ def _create(folder: Path, key: str, data: bytes) -> bool:
             os.link(draft, path)
         except FileExistsError:
             return False
+    except OSError as error:
+        error.filename = str(path)  # people know it by that name
+        raise
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             draft.unlink()
     for parent in path.parents:
         _sync_folder(parent)

@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_METADATA = "169.254.169.254"
+"""Where a machine in a cloud gets its credentials: who has set none is sent there."""
+
 _QUERY = re.compile(r"\?\S+")
 
 _RETRY: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=15)}
@@ -196,6 +199,8 @@ def _reason(error: BaseError) -> str:
         return "it does not accept the credentials"
     if isinstance(error, PermissionDeniedError):
         return "it does not permit that"
+    if _METADATA in str(error):
+        return "there are no credentials for it, neither in the environment nor from the cloud that this machine is in"
     return "it does not answer as it should"
 
 

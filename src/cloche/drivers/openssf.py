@@ -53,7 +53,7 @@ class OpenssfSigning:
             stored = Path(scratch, "signature.json")
             stored.write_bytes(signature)
             try:
-                bundle = msgspec.json.decode(signature, type=_Bundle)
+                bundle = _decode(signature)
                 _check_statement(bundle.dsse_envelope, manifest)
                 self._verifying_config(signer).verify(_laid_out(Path(scratch, "version"), manifest), stored)
                 if signer.certificates:
@@ -133,6 +133,10 @@ class _Bundle(_Strict):
     media_type: str
     verification_material: _Material
     dsse_envelope: _Envelope
+
+
+_decode = msgspec.json.Decoder(_Bundle).decode
+"""Made on import, since signatures are looked at in threads: as in `registry/bundle.py`."""
 
 
 def _check_statement(envelope: _Envelope, manifest: bytes) -> None:

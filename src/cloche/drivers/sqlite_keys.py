@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
+from cloche.erasure.wiping import wipe
 from cloche.errors import NewerFormat, StoreUnavailable
 from cloche.ports import KEPT_S, Claim
 
@@ -57,6 +58,8 @@ class SqliteKeys:
         self._now_us = now_us
         self._one_thread = threading.Lock()
         self._open: sqlite3.Connection | None = None
+        self._file: int | None = None
+        """Open once something was wiped there; closed after the connection."""
         self._expired_us = 0
 
     @classmethod
@@ -96,7 +99,14 @@ class SqliteKeys:
         ids = [(inference,) for inference in inferences]
         if not ids or not self._path.exists():
             return 0
-        return await asyncio.to_thread(self._alone, lambda connection: connection.executemany(_FORGET, ids).rowcount)
+
+        def delete(connection: sqlite3.Connection) -> int:
+            return connection.executemany(_FORGET, ids).rowcount
+
+        forgotten = await asyncio.to_thread(self._alone, delete)
+        if forgotten:
+            await asyncio.to_thread(self._wipe)
+        return forgotten
 
     async def close(self) -> None:
         """Let go of the file."""
@@ -104,11 +114,25 @@ class SqliteKeys:
             if self._open is not None:
                 self._open.close()
                 self._open = None
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
 
     def _expire(self, connection: sqlite3.Connection, now_us: int) -> None:
         if now_us - self._expired_us > EXPIRE_EVERY_S * 1e6:
             connection.execute(_EXPIRE, (now_us,))
             self._expired_us = now_us
+
+    def _wipe(self) -> None:
+        """Wipe what moved answers have left in the file, while nobody else reads or writes."""
+        with self._one_thread, _translated():
+            assert self._open is not None
+            if self._file is None:
+                self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            self._open.execute("pragma shrink_memory")
+            with _transaction(self._open, "exclusive") as connection:
+                wipe(connection, self._file, "claim")
+                connection.execute(f"pragma user_version = {KEYS_FORMAT}")  # so that others read their pages anew
 
     def _alone(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         with self._one_thread, _translated():
@@ -139,8 +163,8 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    connection.execute("begin immediate")
+def _transaction(connection: sqlite3.Connection, kind: str = "immediate") -> Iterator[sqlite3.Connection]:
+    connection.execute(f"begin {kind}")
     try:
         yield connection
         connection.execute("commit")

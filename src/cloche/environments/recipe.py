@@ -23,6 +23,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
 _PYTHON: Final = re.compile(r"(\d+\.\d+)(?:\..*)?")
 _IMPLEMENTATION: Final = re.compile(r"[a-z]+")
+_SHOWN: Final = 3
+"""Differences that are named, where there are more."""
 
 
 class Recipe(msgspec.Struct, frozen=True):
@@ -98,11 +100,11 @@ def differences(environment: Environment) -> list[str]:
     return found
 
 
-def in_words(differing: Iterable[str], most: int = 3) -> str:
+def in_words(differing: Iterable[str]) -> str:
     """Return the first few of some differences, and how many more there are."""
     listed = list(differing)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return f"{', '.join(listed[:most])}{more}"
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return f"{', '.join(listed[:_SHOWN])}{more}"
 
 
 def _check_pins(versions: Mapping[str, str], what: str) -> None:

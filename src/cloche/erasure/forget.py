@@ -6,16 +6,17 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from cloche.erasure.orders import Holds, Order, Orders
+from cloche.erasure.orders import Order, Orders, with_holds
 from cloche.erasure.report import Hold, Place, Reached, Report, tried
 from cloche.erasure.wanted import Found, Wanted
-from cloche.errors import NewerFormat, NotHeld
+from cloche.errors import LogError, NewerFormat, NotHeld
 from cloche.log.erasing import ask_to_end, erase_in_spool, has_ended
 from cloche.log.reading import timestamp
 from cloche.log.search import cursor_of
@@ -114,7 +115,7 @@ class Records:
         """Yield the records in the log that are about them, so many at a time as memory should hold."""
         if wanted.names:
             for name in wanted.names:
-                async for page in self._named(name, wanted):
+                async for page in self._named(name, wanted.model, wanted.until_us):
                     yield [record for record in page if wanted.order_of(record)]
             return
         page = []
@@ -127,9 +128,19 @@ class Records:
                 page = []
         yield page
 
-    async def _named(self, name: str, wanted: Wanted) -> AsyncIterator[Sequence[Record]]:
+    async def naming(self, names: Sequence[str], model: str | None) -> list[tuple[bytes, str, int]]:
+        """Return of each record in the log that names somebody its id, its model and its time."""
+        found: list[tuple[bytes, str, int]] = []
+        for name in names:
+            async for page in self._named(name, model):
+                found += [(record.id, record.model, record.time_us) for record in page]
+        return found
+
+    async def _named(
+        self, name: str, model: str | None, until_us: int | None = None
+    ) -> AsyncIterator[Sequence[Record]]:
         before: Cursor | None = None
-        asked = Filter(subject=name, model=wanted.model, until_us=wanted.until_us)
+        asked = Filter(subject=name, model=model, until_us=until_us)
         while page := await self._reader.find(asked, _PAGE, before):
             before = cursor_of(page[-1])
             yield page
@@ -188,10 +199,12 @@ class Forgetting:
         kept = [_told(held) for held in (await self._orders.holds()).all_of(marks, model)]
         if any(held.model in (None, model) for held in kept):
             return Report(None, 0, [], kept)
-        order = await self._orders.give("forget", marks, model, by, reason)
-        holds = await self._orders.holds(order.number)
-        async with self._one_at_a_time:
-            report = await self._carry_out(Wanted({order: holds}, marking, names))
+        async with self._one_at_a_time:  # or the schedule may carry it out first, and there is nothing left to tell of
+            known = await self._known(names, model)
+            order = await self._orders.give("forget", marks, model, by, reason)
+            wanted = Wanted({order: await self._orders.holds(order.number)}, marking, names)
+            meant = {each for each, of, at_us in known if wanted.order_about(subject, of, at_us) is not None}
+            report = await self._carry_out(wanted, Found(meant))
             state = self._read()
             if report.done and state.done == order.number - 1:
                 self._write(_State(order.number, state.open.start))
@@ -217,9 +230,9 @@ class Forgetting:
             report = None
             if due := [*late, *undone]:
                 since_us = None if undone else min(order.time_us for order in late) - LATE_US
-                holds = {order: Holds(orders[: order.number - 1]) for order in due}
-                wanted = Wanted(holds, await self._orders.marking(), since_us=since_us)
-                report = await self._carry_out(wanted, everywhere=bool(undone) or any(map(self._is_over, late)))
+                wanted = Wanted(with_holds(due, orders), await self._orders.marking(), since_us=since_us)
+                everywhere = bool(undone) or any(map(self._is_over, late))
+                report = await self._carry_out(wanted, Found(), everywhere=everywhere)
             if report is None or report.done:
                 self._write(_State(len(orders), self._closed(orders)))
             return report
@@ -267,8 +280,13 @@ class Forgetting:
         """Return up to which order no record can come any more; None for all."""
         return next((place for place, order in enumerate(orders) if not self._is_over(order)), None)
 
-    async def _carry_out(self, wanted: Wanted, *, everywhere: bool = True) -> Report:
-        found = Found()
+    async def _known(self, names: Sequence[str], model: str | None) -> list[tuple[bytes, str, int]]:
+        """Return what the log has of somebody before there is an order: another host may be quicker to carry it out."""
+        with suppress(LogError, OSError):
+            return await self._records.naming(names, model)
+        return []
+
+    async def _carry_out(self, wanted: Wanted, found: Found, *, everywhere: bool = True) -> Report:
         settled = await tried("log", self._settle)
         reached = []
         if settled.done:  # what spools lose here, no sink is given after it was erased there

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -28,7 +27,6 @@ ORDER_FORMAT = 1
 
 _KEY = f"{ROOM}/key"
 _KEY_BYTES = 32
-_ORDER_KEY = re.compile(rf"{ROOM}/(\d{{12}})\.json")
 _TRIES = 100
 _LONGEST = 256
 _LONGEST_REASON = 2_000
@@ -99,6 +97,11 @@ class Holds:
     def releasable(self, marks: Collection[bytes], model: str | None) -> bool:
         """Return whether a release of a person, perhaps in the records of a model alone, would end a hold."""
         return any(not set(marks).isdisjoint(held.marks) and model in (None, held.model) for held in self._holds)
+
+
+def with_holds(due: Iterable[Order], orders: Sequence[Order]) -> dict[Order, Holds]:
+    """Return some of all orders, each with what was held when it was given."""
+    return {order: Holds(orders[: order.number - 1]) for order in due}
 
 
 def _releases(order: Order, held: Order) -> bool:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from cloche.errors.error import ClocheError
 
 
 class LogError(ClocheError):
     """The inference log can't do that."""
+
+    def told_of(self, where: str) -> Self:
+        """Return it as everybody may read it: with `where` in the place of a folder or an address of this host."""
+        return type(self)(**self.details | {"where": where})
+
+
+def told(error: ClocheError | OSError, where: str) -> str:
+    """Return what an error says, as everybody may read it: of folders and addresses of this host it says `where`."""
+    if isinstance(error, LogError):
+        return str(error.told_of(where))
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
 
 class InferenceNotFound(LogError):

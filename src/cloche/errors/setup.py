@@ -42,7 +42,7 @@ class KeyUnusable(SetupError):
 
 
 class AddressTaken(SetupError):
-    """Can't listen on {host}:{port}: {reason}. Choose another port with {flag} (0 picks a free one)."""
+    """Can't listen on {host}:{port}: {reason}. {advice}"""
 
 
 class HomeInUse(SetupError):

@@ -28,16 +28,18 @@ def enrich(case: Case, clock: Clock, started_ns: int) -> Dossier:
     choice = case.choice
     asked_ms, stated_ms = choice.request.deadline_ms, choice.model.deadline_ms
     deadline_ms = stated_ms if asked_ms is None else min(asked_ms, stated_ms)
-    rows = case.rows
+    rows, accept = case.rows, choice.loaded.accept
+    items = accept.items(rows)
     ask = Ask(
-        payload=_encode(rows),
+        given=_encode(rows) if items is None else rows,
         rows=len(rows),
         many=case.many,
         context=CallContext(name, clock.now_us(), case.subject, case.parameters),
         deadline_ms=deadline_ms,
-        values=choice.loaded.accept.numbers(rows),
+        values=accept.numbers(rows),
         caller=choice.request.caller,
         criticality=choice.criticality,
         batching=choice.model.batching or choice.loaded.batching,
+        items=items,
     )
     return Dossier(case, identity, ask, started_ns + deadline_ms * 1_000_000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 
 import msgspec
 from msgspec.structs import replace
@@ -36,7 +36,7 @@ async def predict(dossier: Dossier, clock: Clock) -> Predicted:
     choice, ask = dossier.case.choice, dossier.ask
     model = choice.model
     left_s = (dossier.deadline_ns - clock.tick_ns()) / 1e9
-    now = asyncio.get_running_loop().time()
+    now = time.monotonic()  # the clock of loops; to ask which one runs is a system call
     try:
         first_s = left_s - model.reserve_ms / 1000 if model.fallback else left_s
         if first_s <= 0:
@@ -54,7 +54,7 @@ async def ask_stand_in(member: StandIn, each: Each | None, ask: Ask, deadline: f
     """Return a fallback's answer, or None where this member has none either."""
     if member.loaded is not None:
         try:
-            own = replace(ask, values=None)  # those are in the order of the chosen version's columns
+            own = replace(ask, values=None, items=None)  # those are as the chosen version has its columns
             return await member.loaded.runtime.predict(own, deadline)
         except ServingError:
             return None

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from cloche.errors import CallError, InvalidOutput, SchemaMismatch, ServingError, WorkerCrashed
 from cloche.gateway.decide import Decision
 from cloche.gateway.enrich import Dossier
-from cloche.gateway.redact import singles, without_redacted
-from cloche.log.columns import pack_call, pack_ranking, pack_text
+from cloche.gateway.redact import without_redacted
+from cloche.log.columns import pack_call, pack_items, pack_ranking, pack_text
 from cloche.log.subjects import PLAIN, Subjects
 from cloche.ports import Journal
+from cloche.registry.bundle import Each
 from cloche.runtimes.worker.ranking import list_name
 from cloche.values import RECORD_FORMAT, Personal, Prediction, Record, Timings
 
@@ -78,7 +80,7 @@ def _reason(error: ServingError | CallError) -> str | None:
     private = error.private
     said = error.details["reason"] if isinstance(error, InvalidOutput) else None
     if isinstance(error, WorkerCrashed):
-        said = "The worker died with this call. What it wrote last: cloche models logs"
+        said = f"The worker died with this call. What it wrote last: cloche models logs {error.details['model']}"
     return private.get("traceback") or private.get("reason") or said
 
 
@@ -120,15 +122,22 @@ def _packed_input(dossier: Dossier) -> msgspec.Raw:
     manifest = dossier.case.choice.loaded.manifest
     if manifest.each is None:
         return pack_text(dossier.ask.payload)
+    if dossier.ask.items is not None:
+        return pack_items(dossier.ask.items, manifest.singles)
     (call,) = msgspec.json.decode(dossier.ask.payload)
-    return pack_call(call, manifest.each.path, singles(manifest))
+    return pack_call(call, manifest.each.path, manifest.singles)
 
 
 def _packed_output(dossier: Dossier, prediction: Prediction) -> msgspec.Raw:
     each = dossier.case.choice.loaded.manifest.each
     if each is None:
         return pack_text(prediction.outputs)
-    (call,) = msgspec.json.decode(dossier.ask.payload)
     (ranked,) = msgspec.json.decode(prediction.outputs)
-    ids = [item[each.item_id] for item in call[list_name(each.path)]]
-    return pack_ranking(ranked, ids, each.item_id)
+    return pack_ranking(ranked, _item_ids(dossier, each), each.item_id)
+
+
+def _item_ids(dossier: Dossier, each: Each) -> Sequence[Any]:
+    if dossier.ask.items is not None:
+        return dossier.ask.items.columns.get(each.item_id, ())
+    (call,) = msgspec.json.decode(dossier.ask.payload)
+    return [item[each.item_id] for item in call[list_name(each.path)]]

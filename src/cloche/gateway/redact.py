@@ -42,12 +42,6 @@ def without_redacted(dossier: Dossier, personal: Personal, subjects: Subjects) -
     )
 
 
-def singles(manifest: Manifest) -> frozenset[str]:
-    """Return the columns of a ranking's items that are kept in single precision, since the model reads them so."""
-    columns = manifest.frame.columns if manifest.frame else []
-    return frozenset(column.name for column in columns if column.float32)
-
-
 def _rows(value: Any, packed: bool) -> list[Any]:
     return [value] if packed else list(value or [])
 
@@ -59,7 +53,7 @@ def _json(packed: msgspec.Raw) -> bytes:
 def _packed_asked(manifest: Manifest, rows: list[Any]) -> msgspec.Raw:
     if manifest.each is None or not (rows and isinstance(rows[0], dict)):
         return pack_text(msgspec.json.encode(rows))
-    return pack_call(rows[0], manifest.each.path, singles(manifest))
+    return pack_call(rows[0], manifest.each.path, manifest.singles)
 
 
 def _packed_answered(manifest: Manifest, asked: list[Any], rows: list[Any]) -> msgspec.Raw:

@@ -367,6 +367,7 @@ def _accept(manifest: Manifest, max_rows: int) -> Accept:
         max_rows=max_rows,
         names=(manifest.name, manifest.version),
         numbers=manifest.bare_numbers,
+        single=manifest.singles,
     )
 
 

@@ -18,7 +18,7 @@ from cloche.gateway.record import record, record_failure
 from cloche.gateway.validate import Case, validate
 from cloche.hindsight.recorded import Recorded
 from cloche.log.batches import decode_record
-from cloche.schema import Accept
+from cloche.schema import Accept, Row
 from cloche.values import Ask, CallContext, Kind, Record, Request, Timings
 
 PATIENCE_MS = 600_000
@@ -144,23 +144,26 @@ def _dossier(recorded: Recorded, choice: Choice) -> Dossier:
     was, personal = recorded.record, recorded.personal
     name, identity = _identity(recorded)
     rows = msgspec.json.decode(recorded.payload, type=list[msgspec.Raw])
+    accept = choice.loaded.accept
+    read = None if was.answered_by else _read(accept, recorded)
     ask = Ask(
-        payload=recorded.payload,
+        given=recorded.payload,
         rows=len(rows),
         many=was.many,
         context=CallContext(name, was.time_us, personal.subject, personal.parameters),
         deadline_ms=PATIENCE_MS,
-        values=None if was.answered_by else _values(choice.loaded.accept, recorded),
+        values=accept.numbers(read) if read else None,
         criticality="sheddable",
+        items=accept.items(read) if read else None,
     )
     case = Case(choice, rows, was.many, personal.subject, personal.parameters)
     return Dossier(case, identity, ask, Clock().tick_ns() + PATIENCE_MS * 1_000_000)
 
 
-def _values(accept: Accept, recorded: Recorded) -> tuple[tuple[float | None, ...], ...] | None:
-    """Return the rows as numbers, where a gateway would have handed them over so; a release may take more rows."""
+def _read(accept: Accept, recorded: Recorded) -> list[Row] | None:
+    """Return the rows as a gateway would have read them; None where its release took more than the version does."""
     try:
-        return accept.numbers(accept.read(_body(recorded)).rows)
+        return accept.read(_body(recorded)).rows
     except CallError:
         return None
 

@@ -26,7 +26,6 @@ from cloche.errors import (
     VersionNotFound,
 )
 from cloche.gateway.choose import LoadedVersion, StandIn
-from cloche.gateway.redact import singles
 from cloche.gateway.traffic import stand_in
 from cloche.gateway.versions import Pinned, Versions
 from cloche.hindsight.asking import PATIENCE_MS
@@ -141,7 +140,7 @@ class Loader:
         if isinstance(member, Constant) or member not in routing.active:
             return Past(chosen, stand_in(member, {}))
         loaded = await self.version(Pinned(record.model, member, routing.active[member]))
-        if unread := sorted(singles(chosen.manifest) - singles(loaded.manifest)):
+        if unread := sorted(chosen.manifest.singles - loaded.manifest.singles):
             reason = f"The fallback {member} reads {', '.join(unread)} in double precision, and the record has what "
             raise Hindrance("single_precision", f"{reason}{record.version} reads: single precision.")
         return Past(replace(chosen, runtime=loaded.runtime))

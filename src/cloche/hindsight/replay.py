@@ -12,9 +12,8 @@ from typing import Final, Protocol
 
 import msgspec
 
-from cloche.errors import SchemaMismatch
+from cloche.errors import LogError, SchemaMismatch
 from cloche.gateway.choose import LoadedVersion
-from cloche.gateway.redact import singles
 from cloche.gateway.versions import Pinned
 from cloche.hindsight.asking import ask_another, untimed
 from cloche.hindsight.loading import Loader
@@ -87,7 +86,11 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
     changed: Comparison
     """Its answers beside the recorded ones: `live` is what was answered, `shadow` what it answers."""
     after: str | None
-    """Where it was stopped; None where it came to the end."""
+    """Where it was stopped, so that this is a part; None where it came to the end."""
+    stopped_at: str | None
+    """The time of the last inference that was put to it then."""
+    failure: str | None
+    """Why the log could not be read any further; None where it was not that which stopped it."""
     notes: list[str]
 
 
@@ -140,23 +143,28 @@ async def replay(reader: LogReader, loader: Loader, through: Through, watching: 
 
     Raises:
         DoesNotLoad, SetupError: the version can't be loaded here.
-        LogError, RegistryError, OSError: the log or the registry can't be read.
+        LogError: the log can't be read; where it could until then, what came of that is returned.
+        RegistryError, OSError: the registry can't be read.
     """
     loaded = await loader.load(Pinned(through.model, through.version, through.digest))
-    lot, counted = await _lot(reader, through), _Counted()
-    manifests = _Manifests(loader.registry, through.model)
+    counted, manifests = _Counted(), _Manifests(loader.registry, through.model)
     place: Cursor | None = None
-    async for wave in _waves(reader, through, lot):
-        answered = await _ask_wave(wave, loaded, counted)
-        for was, found in answered:
-            await _note(was, found, loaded.manifest, manifests, counted)
-        if watching.answers is not None and answered:
-            await watching.answers.add([record for pair in answered for record in pair])
-        watching.progress(counted.calls, wave[-1].time_us)
-        if watching.is_stopped():
+    try:
+        async for wave in _waves(reader, through, await _lot(reader, through)):
+            answered = await _ask_wave(wave, loaded, counted)
+            for was, found in answered:
+                await _note(was, found, loaded.manifest, manifests, counted)
+            if watching.answers is not None and answered:
+                await watching.answers.add([record for pair in answered for record in pair])
+            watching.progress(counted.calls, wave[-1].time_us)
             place = cursor_of(wave[-1])
-            break
-    return _replay(through, counted, place)
+            if watching.is_stopped():
+                return _replay(through, counted, place)
+    except LogError as error:
+        if place is None:
+            raise
+        return _replay(through, counted, place, str(error))
+    return _replay(through, counted)
 
 
 async def _lot(reader: LogReader, through: Through) -> int:
@@ -220,7 +228,7 @@ async def _note(was: Record, found: Record, manifest: Manifest, manifests: _Mani
     before = await manifests.of(was.version)
     if before is None:
         return
-    counted.narrow |= singles(before) - singles(manifest)
+    counted.narrow |= before.singles - manifest.singles
     if counted.tallied.keeps(draw) and (pair := compare(was, found, (before, manifest))):
         counted.tallied.keep(draw, was.id, pair)
 
@@ -241,7 +249,8 @@ class _Manifests:
         return self._known[version]
 
 
-def _replay(through: Through, counted: _Counted, place: Cursor | None) -> Replay:
+def _replay(through: Through, counted: _Counted, place: Cursor | None = None, failure: str | None = None) -> Replay:
+    """Return what was counted: up to a place, where it was stopped there."""
     where = through.query.where
     return Replay(
         model=through.model,
@@ -256,6 +265,8 @@ def _replay(through: Through, counted: _Counted, place: Cursor | None) -> Replay
         failures=_most(counted.failures),
         changed=comparison_of(through.version, counted.tallied),
         after=None if place is None else write_cursor(place),
+        stopped_at=None if place is None else timestamp(place.time_us),
+        failure=failure,
         notes=_notes(counted),
     )
 

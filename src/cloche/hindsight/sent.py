@@ -43,7 +43,7 @@ async def sent_to(reader: LogReader, model: str, each: Each | None, most: int) -
                 continue
             rows += asked
             sizes.append(_size(asked, each))
-        if len(records) < _PAGE:
+        if not records:
             break
         place = cursor_of(records[-1])
     return Sent(rows[:most], sizes)

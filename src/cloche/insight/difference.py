@@ -26,7 +26,8 @@ from cloche.registry.catalog import Registry
 from cloche.registry.standing import shortened
 from cloche.runtimes.confinement import UNCONFINED, Confinement
 from cloche.runtimes.copies import Copy
-from cloche.runtimes.started import start_version
+from cloche.runtimes.started import form_for, start_version
+from cloche.values import NO_INFERENCE, Ask, CallContext
 
 RTOL: Final = 1e-5
 ATOL: Final = 1e-8
@@ -107,9 +108,10 @@ async def difference(registry: Registry, model: str, versions: tuple[str, str], 
     """
     before, after = [(await registry.manifest(model, version))[0] for version in versions]
     found = between(before, after)
-    asked, notes = None, []
+    asked = None
+    notes: list[str] = []
     try:
-        asked = await _asked(before, after, asking)
+        asked = await _asked(before, after, asking, notes.append)
     except _NotAsked as reason:
         notes.append(str(reason))
     return Difference(
@@ -128,8 +130,10 @@ class _NotAsked(Exception):
     """Answers can't be compared; the text says why."""
 
 
-async def _asked(before: Manifest, after: Manifest, asking: Asking) -> tuple[list[Answer], list[Answer]]:
-    """Return what both answer to the examples of the first."""
+async def _asked(
+    before: Manifest, after: Manifest, asking: Asking, note: Callable[[str], None]
+) -> tuple[list[Answer], list[Answer]]:
+    """Return what both answer to the examples of the first; `note` is told which forms of a version answer."""
     if (before.each is None) != (after.each is None):
         raise _NotAsked("Only one of them is a ranking, so their answers are not compared.")
     answers = []
@@ -139,12 +143,22 @@ async def _asked(before: Manifest, after: Manifest, asking: Asking) -> tuple[lis
             copy = await asking.copy_of(manifest.version)
             rows = rows or _examples(copy)
             answers.append(await asyncio.to_thread(_ask, copy, rows, asking))
+            if said := _forms(manifest, rows):
+                note(f"{manifest.version} is optimized, and these examples were answered by {said}.")
         except BundleCorrupt:
             raise
         except ClocheError as error:
             reason = shortened(str(error), _LONGEST_REASON)
             raise _NotAsked(f"{manifest.version} can't be asked here, so no answers are compared: {reason}") from None
     return answers[0], answers[1]
+
+
+def _forms(manifest: Manifest, rows: list[dict[str, Any]]) -> str:
+    """Return which forms of an optimized version answer such calls, in words; nothing of another version."""
+    context = CallContext(NO_INFERENCE, 0)
+    asks = [Ask(msgspec.json.encode([row]), rows=1, many=False, context=context, deadline_ms=0) for row in rows]
+    forms = dict.fromkeys(form_for(manifest, ask) for ask in asks)
+    return " and ".join("the original" if form == "original" else f"its form {form}" for form in forms if form)
 
 
 def _examples(copy: Copy) -> list[dict[str, Any]]:

@@ -18,7 +18,8 @@ from cloche.errors import BundleCorrupt, ModelNotFound, NewerFormat, VersionNotF
 from cloche.insight.distribution import Distribution
 from cloche.insight.observe import score_of
 from cloche.log.reading import timestamp
-from cloche.ports import Filter, LogReader
+from cloche.log.subjects import as_kept
+from cloche.ports import Filter, LogReader, Sink
 from cloche.registry.bundle import Manifest
 from cloche.registry.catalog import Registry
 from cloche.upkeep.ports import Due, Grain, Rollup, RollupReader, RollupSink, Span
@@ -225,6 +226,14 @@ class RollupWork:
         now_s = time.monotonic()
         self._not_before_s = {span: until_s for span, until_s in self._not_before_s.items() if until_s > now_s}
         self._not_before_s |= dict.fromkeys(spans, now_s + _REST * took_s)
+
+
+def rollup_work(log: LogReader, sink: Sink, registry: Registry) -> RollupWork | None:
+    """Return what counts the records of a log, or None where its driver keeps no rollups."""
+    kept = as_kept(log)
+    if isinstance(kept, RollupReader) and isinstance(sink, RollupSink):
+        return RollupWork(kept, kept, sink, registry)
+    return None
 
 
 def _stretch(due: Sequence[Due]) -> list[Due]:

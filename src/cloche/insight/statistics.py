@@ -16,6 +16,7 @@ from cloche.insight.rollups import LENGTH_US, Counts, Group, groups_of
 from cloche.log.filters import ASKED as ASKED_OF_LOG
 from cloche.log.filters import Asked
 from cloche.log.reading import timestamp
+from cloche.log.subjects import as_kept
 from cloche.ports import LogReader
 from cloche.upkeep.ports import Due, Grain, Rollup, RollupReader, Span
 from cloche.values import Kind
@@ -137,12 +138,13 @@ async def statistics_of(log: LogReader, asking: Asking, now_us: int | None = Non
         RollupsMissing: the log has no rollups.
         LogError: they can't be read.
     """
-    if not isinstance(log, RollupReader):
+    kept = as_kept(log)
+    if not isinstance(kept, RollupReader):
         raise RollupsMissing
     since_us, until_us = between(asking, _now_us() if now_us is None else now_us)
-    rollups = await log.rollups(asking.by, since_us, until_us, asking.model)
+    rollups = await kept.rollups(asking.by, since_us, until_us, asking.model)
     points, total = await asyncio.to_thread(_points, rollups, asking)
-    behind = await due_in(log, asking.by, since_us, until_us)
+    behind = await due_in(kept, asking.by, since_us, until_us)
     return Statistics(asking.model, asking.by, timestamp(since_us), timestamp(until_us), points, total, len(behind))
 
 

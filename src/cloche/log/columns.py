@@ -10,21 +10,27 @@ Packing is exact, but for the columns that the model reads in single precision: 
 from __future__ import annotations
 
 import array
+import struct
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal, TypeGuard
 
 import msgspec
 
 from cloche.errors import NewerFormat
+from cloche.schema.dialect import unescape
+from cloche.schema.listing import by_field, items_of
+from cloche.values import Items
 
 COLUMNS_FORMAT = 1
 
 Encoding = Literal["b", "h", "i", "q", "f", "d", "bool", "str", "json", "none"]
 _INTEGERS: tuple[tuple[Literal["b", "h", "i", "q"], int], ...] = (("b", 7), ("h", 15), ("i", 31), ("q", 63))
 _EXACT = 2**53
-_FLOAT32_MAX = 3.4028234663852886e38
 _NUMBERS = {int, float}
+_PLAIN = ({str}, {int})
+"""Types of ids that are the same where they are equal."""
 _encode = msgspec.msgpack.Encoder().encode
 _to_json = msgspec.json.Encoder().encode
 _from_json = msgspec.json.Decoder().decode
@@ -75,6 +81,12 @@ class _Stamp(msgspec.Struct, frozen=True, array_like=True):
     kind: str
 
 
+_call = msgspec.msgpack.Decoder(_Call).decode
+_ranking = msgspec.msgpack.Decoder(_Ranking).decode
+_listing = msgspec.msgpack.Decoder(_Listing).decode
+"""Made on import, since records are read in threads: as in `registry/bundle.py`."""
+
+
 def pack_text(text: bytes) -> msgspec.Raw:
     """Pack JSON text as it is."""
     return msgspec.Raw(_encode(text))
@@ -88,13 +100,22 @@ def pack_call(call: dict[str, Any], items_pointer: str, float32: frozenset[str])
         items_pointer: JSON pointer to the list, one level deep: `/items`.
         float32: item columns that the model reads in single precision.
     """
-    key = items_pointer.removeprefix("/").replace("~1", "/").replace("~0", "~")
-    items = call.get(key)
-    if not _is_table(items):
-        return pack_text(_to_json([call]))
-    rest = _to_json({name: value for name, value in call.items() if name != key})
-    place = list(call).index(key)
-    return _raw(_Call(COLUMNS_FORMAT, "call", key, place, rest, len(items), _columns(items, float32)))
+    items = items_of(call, unescape(items_pointer.removeprefix("/")))
+    return pack_text(_to_json([call])) if items is None else pack_items(items, float32)
+
+
+def pack_items(items: Items, float32: frozenset[str]) -> msgspec.Raw:
+    """Do the same with a call that was taken apart."""
+    if not items.count:
+        entries = list(items.around.items())
+        entries.insert(items.place, (items.key, []))
+        return pack_text(_to_json([dict(entries)]))
+    columns = [
+        _single(name, items.singles[name]) if name in items.singles else _column(name, values, name in float32)
+        for name, values in items.columns.items()
+    ]
+    rest = _to_json(items.around)
+    return _raw(_Call(COLUMNS_FORMAT, "call", items.key, items.place, rest, items.count, columns))
 
 
 def pack_ranking(output: Sequence[Any], item_ids: Sequence[Any], item_id: str) -> msgspec.Raw:
@@ -102,16 +123,18 @@ def pack_ranking(output: Sequence[Any], item_ids: Sequence[Any], item_id: str) -
 
     Any other answer is packed as columns where it is a list of objects, and as JSON text otherwise.
     """
-    if _is_table(output) and all(item.keys() == {item_id, "score"} for item in output):
-        order = _order([item[item_id] for item in output], item_ids)
+    if not _is_table(output):
+        return pack_text(_to_json([output]))
+    table = by_field(output)
+    if table.keys() == {item_id, "score"} and not any(map(_has_gaps, table.values())):
+        order = _order(table[item_id], item_ids)
         if order is not None:
             wide = len(item_ids) > 0xFFFF
-            scores = _column("score", [item["score"] for item in output], single=False)
-            packed = _little(array.array("I" if wide else "H", order))
+            scores = _column("score", table["score"], single=False)
+            packed = _little(_array("I" if wide else "H", order))
             return _raw(_Ranking(COLUMNS_FORMAT, "ranking", item_id, wide, packed, scores))
-    if _is_table(output):
-        return _raw(_Listing(COLUMNS_FORMAT, "list", len(output), _columns(output, frozenset())))
-    return pack_text(_to_json([output]))
+    columns = [_column(name, values, single=False) for name, values in table.items()]
+    return _raw(_Listing(COLUMNS_FORMAT, "list", len(output), columns))
 
 
 def is_packed(raw: msgspec.Raw) -> bool:
@@ -133,9 +156,9 @@ def unpack(raw: msgspec.Raw) -> Any:
     if stamp.format > COLUMNS_FORMAT:
         raise NewerFormat(what="a packed input or output", found=stamp.format, known=COLUMNS_FORMAT)
     if stamp.kind == "list":
-        listing = msgspec.msgpack.decode(raw, type=_Listing)
+        listing = _listing(raw)
         return _items(listing.columns, listing.count)
-    call = msgspec.msgpack.decode(raw, type=_Call)
+    call = _call(raw)
     entries = list(_from_json(call.rest).items())
     entries.insert(call.place, (call.key, _items(call.columns, call.count)))
     return dict(entries)
@@ -149,10 +172,10 @@ def unpack_output(output: msgspec.Raw, call: msgspec.Raw) -> Any:
     """
     if not is_packed(output) or msgspec.msgpack.decode(output, type=_Stamp).kind != "ranking":
         return unpack(output)
-    ranking = msgspec.msgpack.decode(output, type=_Ranking)
+    ranking = _ranking(output)
     if ranking.format > COLUMNS_FORMAT:
         raise NewerFormat(what="a packed output", found=ranking.format, known=COLUMNS_FORMAT)
-    asked = msgspec.msgpack.decode(call, type=_Call)
+    asked = _call(call)
     ids = _values({column.name: column for column in asked.columns}[ranking.item_id], asked.count)
     order = _from_little("I" if ranking.wide else "H", ranking.order)
     scores = _values(ranking.scores, len(order))
@@ -167,11 +190,17 @@ def _is_table(items: object) -> TypeGuard[list[dict[str, Any]]]:
     return isinstance(items, list) and bool(items) and all(type(item) is dict for item in items)
 
 
-def _order(ids: list[Any], known: Sequence[Any]) -> list[int] | None:
+def _has_gaps(values: Sequence[Any]) -> bool:
+    return msgspec.UnsetType in set(map(type, values))
+
+
+def _order(ids: Sequence[Any], known: Sequence[Any]) -> list[int] | None:
     """Return the place of each id among the known ones, or None where one is not there."""
+    if {*map(type, ids), *map(type, known)} not in _PLAIN:
+        ids, known = list(map(_exactly, ids)), list(map(_exactly, known))
+    places = dict(zip(known, range(len(known)), strict=True))
     try:
-        places = {_exactly(name): place for place, name in enumerate(known)}
-        return [places[_exactly(name)] for name in ids]
+        return [places[name] for name in ids]
     except KeyError:
         return None
 
@@ -181,26 +210,18 @@ def _exactly(name: Any) -> object:
     return name if type(name) is str else (type(name), repr(name))
 
 
-_ABSENT = object()
+def _single(name: str, values: array.array[float]) -> Column:
+    return Column(name, "f", msgspec.Raw(_encode(_little(values))))
 
 
-def _columns(items: list[dict[str, Any]], float32: frozenset[str]) -> list[Column]:
-    first = tuple(items[0])
-    if all(tuple(item) == first for item in items):
-        rows = zip(*(item.values() for item in items), strict=True)
-        return [_column(name, list(values), name in float32) for name, values in zip(first, rows, strict=True)]
-    names = dict.fromkeys(name for item in items for name in item)
-    return [_column(name, [item.get(name, _ABSENT) for item in items], name in float32) for name in names]
-
-
-def _column(name: str, values: list[Any], single: bool) -> Column:
+def _column(name: str, values: Sequence[Any], single: bool) -> Column:
     """Return the values in the smallest exact encoding; `single`: single precision is exact enough."""
     kinds = set(map(type, values))
     absent = null = whole = b""
-    if object in kinds:
-        absent = _mask([value is _ABSENT for value in values])
-        values = [value for value in values if value is not _ABSENT]
-        kinds.discard(object)
+    if msgspec.UnsetType in kinds:
+        absent = _mask([value is msgspec.UNSET for value in values])
+        values = [value for value in values if value is not msgspec.UNSET]
+        kinds.discard(msgspec.UnsetType)
     if type(None) in kinds:
         null = _mask([value is None for value in values])
         values = [value for value in values if value is not None]
@@ -213,7 +234,7 @@ def _column(name: str, values: list[Any], single: bool) -> Column:
     return Column(name, encoding, msgspec.Raw(_encode(data)), absent, null, whole)
 
 
-def _encoded(values: list[Any], kinds: set[type], single: bool) -> tuple[Encoding, object]:
+def _encoded(values: Sequence[Any], kinds: set[type], single: bool) -> tuple[Encoding, object]:
     if not kinds:
         return "none", None
     if kinds == {float}:
@@ -222,7 +243,7 @@ def _encoded(values: list[Any], kinds: set[type], single: bool) -> tuple[Encodin
         low, high = min(values), max(values)
         for code, bits in _INTEGERS:
             if -(1 << bits) <= low and high < 1 << bits:
-                return code, _little(array.array(code, values))
+                return code, _little(_array(code, values))
     if kinds == {bool}:
         return "bool", _mask(values)
     if kinds == {str}:
@@ -230,14 +251,19 @@ def _encoded(values: list[Any], kinds: set[type], single: bool) -> tuple[Encodin
     return "json", _to_json(values)
 
 
-def _floats(values: list[float], single: bool) -> tuple[Encoding, bytes]:
-    fits = min(values) >= -_FLOAT32_MAX and max(values) <= _FLOAT32_MAX if single else _same_in_single(values)
-    code: Literal["f", "d"] = "f" if fits else "d"
-    return code, _little(array.array(code, values))
+def _floats(values: Sequence[float], single: bool) -> tuple[Encoding, bytes]:
+    with suppress(OverflowError):  # there is a number beyond single precision
+        if single or (_same_in_single(values[:1]) and _same_in_single(values)):
+            return "f", _little(_array("f", values))
+    return "d", _little(_array("d", values))
 
 
-def _same_in_single(values: list[float]) -> bool:
-    return array.array("f", values[:1])[0] == values[0] and array.array("f", values).tolist() == values
+def _same_in_single(values: Sequence[float]) -> bool:
+    return _array("f", values).tolist() == list(values)
+
+
+def _array(code: str, values: Sequence[float]) -> array.array[Any]:
+    return array.array(code, struct.pack(f"={len(values)}{code}", *values))  # five times as fast as from numbers
 
 
 def _items(columns: list[Column], count: int) -> list[dict[str, Any]]:
@@ -247,7 +273,9 @@ def _items(columns: list[Column], count: int) -> list[dict[str, Any]]:
         if not names:
             return [{} for _ in range(count)]
         return [dict(zip(names, row, strict=True)) for row in zip(*(values for _, values in filled), strict=True)]
-    return [{name: values[place] for name, values in filled if values[place] is not _ABSENT} for place in range(count)]
+    return [
+        {name: values[place] for name, values in filled if values[place] is not msgspec.UNSET} for place in range(count)
+    ]
 
 
 def _values(column: Column, count: int) -> list[Any]:
@@ -262,7 +290,7 @@ def _values(column: Column, count: int) -> list[Any]:
         ]
     if null:
         values = _spread(values, null, None)
-    return _spread(values, absent, _ABSENT) if absent else values
+    return _spread(values, absent, msgspec.UNSET) if absent else values
 
 
 def _decoded(column: Column, count: int) -> list[Any]:
@@ -283,7 +311,7 @@ def _spread(values: list[Any], gaps: list[bool], filler: object) -> list[Any]:
     return [filler if gap else next(remaining) for gap in gaps]
 
 
-def _mask(bits: list[bool]) -> bytes:
+def _mask(bits: Sequence[bool]) -> bytes:
     """Return one bit each, the first in the lowest."""
     number = int("".join("1" if bit else "0" for bit in reversed(bits)) or "0", 2)
     return number.to_bytes((len(bits) + 7) // 8, "little")
@@ -296,6 +324,7 @@ def _bits(mask: bytes, count: int) -> list[bool]:
 
 def _little(numbers: array.array[Any]) -> bytes:
     if sys.byteorder == "big":
+        numbers = numbers[:]
         numbers.byteswap()
     return numbers.tobytes()
 

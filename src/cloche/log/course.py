@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from cloche.errors import NewerFormat
+from cloche.errors.log import told
 from cloche.log.batches import Batch, BatchReader, Findings, SpoolFolder, bytes_after, oldest_after
 from cloche.log.chain import SealedSink
 from cloche.ports import Mark, Position, Sink
@@ -66,7 +67,7 @@ class Course:
                 try:
                     shipped += await self._ship(spool)
                 except (NewerFormat, OSError) as error:
-                    blocked = str(error)
+                    blocked = told(error, self.state.name)
         except BaseException:
             self._asked = False
             raise

@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO
@@ -33,6 +33,14 @@ _encode = msgspec.json.Encoder().encode
 
 Progress = Callable[[int, int], None]
 """Is told how many have been written, and the time of the last one, in microseconds UTC."""
+
+LastLook = Callable[[Path], Awaitable[object]]
+"""Is given a complete file before that has its name, and may change it."""
+
+
+async def leave_it(file: Path) -> None:
+    """Leave a file as it is."""
+    del file
 
 
 class _Formatted(msgspec.Struct, frozen=True):
@@ -112,7 +120,12 @@ def _with_times(query: Query, since_us: int | None, until_us: int | None) -> Que
 
 
 async def export(
-    reader: LogReader, state: State, out: Path, open_file: Callable[[Path], TableFile], progress: Progress | None = None
+    reader: LogReader,
+    state: State,
+    out: Path,
+    open_file: Callable[[Path], TableFile],
+    progress: Progress | None = None,
+    last_look: LastLook = leave_it,
 ) -> int:
     """Write records to a file, oldest first; return how many. It appears under its name once it is complete.
 
@@ -122,6 +135,7 @@ async def export(
         out: the file; its folder exists.
         open_file: opens what is made in a folder.
         progress: is told after each piece.
+        last_look: is given it when it is complete.
 
     Raises:
         ExportInUse: another process writes to the same file.
@@ -142,18 +156,22 @@ async def export(
             state = msgspec.structs.replace(state, finished=True)
             _keep(state, out)
         if file.whole.exists():
+            await last_look(file.whole)
             put(file.whole, out)
         shutil.rmtree(folder)
     return state.written
 
 
 @asynccontextmanager
-async def new_file(out: Path, open_file: Callable[[Path], TableFile]) -> AsyncIterator[TableFile]:
+async def new_file(
+    out: Path, open_file: Callable[[Path], TableFile], last_look: LastLook = leave_it
+) -> AsyncIterator[TableFile]:
     """Give a file in the making, which has its name once all that is done with it has ended well.
 
     Args:
         out: the file; its folder exists.
         open_file: opens what is made in a folder.
+        last_look: is given it when it is complete.
 
     Raises:
         ExportInUse: another process writes to the same file.
@@ -168,6 +186,7 @@ async def new_file(out: Path, open_file: Callable[[Path], TableFile]) -> AsyncIt
             await file.rewind(0)
             yield file
             await file.finish()
+            await last_look(file.whole)
             put(file.whole, out)
         finally:
             shutil.rmtree(folder)

@@ -21,6 +21,9 @@ from cloche.values import ExportedRow, Record
 
 _encode = msgspec.json.Encoder().encode
 
+_TAKEN_FOR_FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_MARKED = (*_TAKEN_FOR_FORMULAS, "'")
+
 
 class LinesFile:
     """Keeps the promise `TableFile`; a mark is a number of bytes. Derive from it, and say how records are lines."""
@@ -90,9 +93,14 @@ class JsonLinesFile(LinesFile):
 
 
 class CsvFile(LinesFile):
-    """Comma-separated values in UTF-8 with a head: the columns of `cloche.log.table`, JSON text where one has parts."""
+    """Comma-separated values in UTF-8 with a head: the columns of `cloche.log.table`, JSON text where one has parts.
 
-    head = (",".join(column.name for column in COLUMNS) + "\n").encode()
+    Callers choose what text begins with, and spreadsheets run what looks like a formula: such text has an apostrophe in
+    front, and so has text that begins with one. Numbers and JSON need none. Lines end with CR LF, as RFC 4180 has it:
+    the writer quotes no other line breaks than those it ends lines with.
+    """
+
+    head = (",".join(column.name for column in COLUMNS) + "\r\n").encode()
 
     @staticmethod
     def erase(file: Path, draft: Path, is_meant: Callable[[ExportedRow], bool]) -> int:
@@ -101,10 +109,12 @@ class CsvFile(LinesFile):
         with _any_length(), file.open(newline="", encoding="utf-8") as lines:
             rows = csv.DictReader(lines)
             with draft.open("w", newline="", encoding="utf-8") as kept:
-                writer = csv.DictWriter(kept, rows.fieldnames or (), lineterminator="\n")
+                writer = csv.DictWriter(kept, rows.fieldnames or ())
                 writer.writeheader()
                 for row in rows:
-                    meant = row["erased"] != "true" and is_meant(_exported(row))
+                    meant = row["erased"] != "true" and is_meant(
+                        _exported(row | {"subject": _unmarked(row["subject"])})
+                    )
                     erased += meant
                     gone = dict.fromkeys(PERSONAL & row.keys(), "") | {"erased": "true"}
                     writer.writerow(row | gone if meant else row)
@@ -113,8 +123,8 @@ class CsvFile(LinesFile):
 
     def lines(self, records: Sequence[Record]) -> bytes:
         """Return records as lines."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
         for record in records:
             row = row_of(record)
             writer.writerow([_cell(column, row[column.name]) for column in COLUMNS])
@@ -155,4 +165,14 @@ def _cell(column: Column, value: Any) -> Any:
         return "true" if value else "false"
     if column.kind in ("labels", "exposure"):
         return _encode(value).decode() if value else None
-    return value
+    return _marked(value) if column.kind == "text" else value
+
+
+def _marked(text: str) -> str:
+    """Return text as no spreadsheet takes it for a formula."""
+    return f"'{text}" if text.startswith(_MARKED) else text
+
+
+def _unmarked(cell: str) -> str:
+    """Return the text of a cell. In files of an earlier Cloche a name may begin with an apostrophe that is its own."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_MARKED) else cell

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from cloche.log.chain import ID_BYTES, LINK_BYTES, envelope_digest, first_link, known, last_link, next_link
+from cloche.log.subjects import as_kept
 from cloche.ports import LogReader, Seal, SealReader
 from cloche.values import Record
 
@@ -147,8 +148,9 @@ async def fits_its_seals(reader: LogReader, record: Record) -> bool | None:
         LogError, NewerFormat: the log can't be read.
     """
     places: list[_Place] = []
-    if isinstance(reader, SealReader):
-        async with aclosing(reader.seals(record.time_us)) as seals:
+    kept = as_kept(reader)
+    if isinstance(kept, SealReader):
+        async with aclosing(kept.seals(record.time_us)) as seals:
             async for seal in seals:
                 places += [place for inference, place in _places_of(known(seal)) if inference == record.id]
     return _fits(record, places) if places else None

@@ -13,19 +13,13 @@ import msgspec
 
 from cloche.errors import QueryTooSlow
 from cloche.log.contents import Condition, meets
+from cloche.log.pages import is_cut
 from cloche.ports import Cursor, Filter, LogReader
 from cloche.values import Record
 
-_FIRST = 50
-"""Records that are read at once to begin with: nobody knows how large they are."""
-
 _PAGE = 500
-"""The same at most, where their contents are to be looked at."""
+"""Records that are read at once, if they are not too large."""
 
-_READ_BYTES = 8 * 1024 * 1024
-"""Of the personal parts that are read at once, as far as those before allow to tell."""
-
-_GROWTH = 4
 _TIME_BYTES = 8
 
 
@@ -87,9 +81,9 @@ async def search(
     end = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
     found: list[Record] = []
     room = math.inf if most_bytes is None else most_bytes
-    place, many = before, _FIRST
+    place = before
     while True:
-        many = min(many, _PAGE if query.looks_inside else limit - len(found))
+        many = _PAGE if query.looks_inside else min(_PAGE, limit - len(found))
         try:
             records = await reader.find(query.where, many, place)
         except QueryTooSlow:
@@ -101,18 +95,11 @@ async def search(
             room -= len(record.personal)
             if len(found) == limit or room < 0:
                 return Page(found, cursor_of(record))
-        if len(records) < many:
+        if len(records) < many and not is_cut(records):
             return Page(found, None)
         place = cursor_of(records[-1])
         if end is not None and time.monotonic() > end:
             return Page(found, place, stopped=True)
-        many = _next_many(records)
-
-
-def _next_many(records: Sequence[Record]) -> int:
-    """Return how many records to read after these: more, unless they are large."""
-    size = sum(len(record.personal) for record in records)
-    return max(1, min(_GROWTH * len(records), _READ_BYTES * len(records) // max(size, 1)))
 
 
 def _fitting(records: Sequence[Record], query: Query) -> list[Record]:

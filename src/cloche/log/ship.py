@@ -17,6 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from cloche.errors import LogError, LogInUse, NewerFormat
+from cloche.errors.log import told
 from cloche.log.batches import Findings, SpoolFolder, delete_before, list_spools
 from cloche.log.course import Course, SinkState
 from cloche.ports import Sink
@@ -132,7 +133,7 @@ class Shipper:
                 failures = 0
             except (LogError, NewerFormat, OSError) as error:
                 idle, failures = False, failures + 1
-                course.note(str(error))
+                course.note(told(error, course.state.name))
             except Exception:  # noqa: BLE001  whatever it is, the other sinks go on, and this one is tried again
                 _log.exception("shipping to %s failed", course.state.name)
                 idle, failures = False, failures + 1

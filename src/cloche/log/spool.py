@@ -186,8 +186,8 @@ class Spool:
 class WaitingSpool(Spool):
     """Answers once a record is written, and writes together what comes together.
 
-    A batch is closed when two turns of the loop bring no more, at 64 records, or after 2 ms: where nothing else is to
-    be done nobody waits, and under load callers share the cost of a write.
+    A batch is closed when a turn of the loop brings no more, at 64 records, or after 2 ms: where nothing else is to be
+    done nobody waits, and under load callers share the cost of a write.
     """
 
     _expected = 0
@@ -214,13 +214,12 @@ class WaitingSpool(Spool):
         self._began_s = self._loop.time()
         self._loop.call_soon(self._look, 0)
 
-    def _look(self, seen: int, quiet_turns: int = 0) -> None:
+    def _look(self, seen: int) -> None:
         """Write what is waiting, unless more came lately: a call is read in one turn, and comes here in the next."""
         came = len(self._next.records)
-        quiet_turns = quiet_turns + 1 if came == seen else 0
-        patience_s = _COLLECT_S if quiet_turns < 2 else self._patience_s if came < self._expected else 0.0
+        patience_s = _COLLECT_S if came > seen else self._patience_s if came < self._expected else 0.0
         if came < _COLLECT_RECORDS and self._loop.time() - self._began_s < patience_s:
-            self._loop.call_soon(self._look, came, quiet_turns)
+            self._loop.call_soon(self._look, came)
         else:
             self._flush()
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 import msgspec
 
-from cloche.ports import Cursor, Filter, LogReader, Position, Seal, SealReader
+from cloche.ports import Cursor, Filter, LogReader, Position
 from cloche.values import Record
 
 PREFIX: Final = "hmac-sha256:"
@@ -46,49 +45,47 @@ PLAIN: Final = Subjects()
 
 
 class SubjectReader:
-    """Keeps the promises `LogReader` and `SealReader` by another one; finds subjects by the names that callers know.
+    """Keeps the promise `LogReader` by another one; finds subjects by the names that callers know.
 
     Args:
-        reader: the log.
+        reader: the log, as its driver reads it.
         subjects: returns how its records name people; asked when a subject is looked for, since it needs the key.
     """
 
     def __init__(self, reader: LogReader, subjects: Callable[[], Subjects]) -> None:
-        self._reader = reader
+        self.reader = reader
         self._subjects = subjects
 
     async def find(self, wanted: Filter, limit: int, before: Cursor | None = None) -> Sequence[Record]:
         """Return up to `limit` records, newest first."""
-        return await self._reader.find(self._named(wanted), limit, before)
+        return await self.reader.find(self._named(wanted), limit, before)
 
     async def get(self, inference: bytes) -> Record | None:
         """Return the record, or None where there is none."""
-        return await self._reader.get(inference)
+        return await self.reader.get(inference)
 
     def scan(self, wanted: Filter, after: Cursor | None = None) -> AsyncIterator[Record]:
         """Yield all records, oldest first."""
-        return self._reader.scan(self._named(wanted), after)
+        return self.reader.scan(self._named(wanted), after)
 
     async def count(self, wanted: Filter) -> int:
         """Return how many there are."""
-        return await self._reader.count(self._named(wanted))
+        return await self.reader.count(self._named(wanted))
 
     async def positions(self) -> dict[str, Position]:
         """Return the position reached in each spool."""
-        return await self._reader.positions()
+        return await self.reader.positions()
 
     async def faults(self) -> Sequence[str]:
         """Return what the store finds wrong with itself."""
-        return await self._reader.faults()
-
-    async def seals(self, moment_us: int | None = None) -> AsyncGenerator[Seal]:
-        """Yield all seals, or those that have a moment, where there are any."""
-        if isinstance(self._reader, SealReader):
-            async with aclosing(self._reader.seals(moment_us)) as seals:
-                async for seal in seals:
-                    yield seal
+        return await self.reader.faults()
 
     def _named(self, wanted: Filter) -> Filter:
         if wanted.subject is None:
             return wanted
         return msgspec.structs.replace(wanted, subject=self._subjects().recorded(wanted.subject))
+
+
+def as_kept(reader: LogReader) -> LogReader:
+    """Return what reads a log as its driver does, with all that it promises: seals and counts name nobody."""
+    return reader.reader if isinstance(reader, SubjectReader) else reader

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from cloche.log.reading import to_json
-from cloche.values import Exposure, Record, Timings
+from cloche.values import Record, Timings
 
 Kind = Literal["text", "integer", "flag", "time", "labels", "exposure", "json"]
 
@@ -47,8 +47,6 @@ COLUMNS = (
     Column("printed", "text"),
 )
 """Where the caller sent many rows (`many`), `input` and `output` hold the lists of them."""
-
-EXPOSURE = Exposure.__struct_fields__
 
 
 def row_of(record: Record) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from cloche.log.batches import decode_record
 from cloche.log.quarantine import Note, Quarantine
 from cloche.log.sealing import Anchor, SealCheck, SealFindings
 from cloche.log.segments import Damage, locked, read_segment, segment_numbers, segment_path, spool_folders
+from cloche.log.subjects import as_kept
 from cloche.ports import Filter, LogReader, Seal, SealReader
 from cloche.values import Record, is_erased
 
@@ -41,6 +42,9 @@ class Report(msgspec.Struct):
     unread: list[str] = []
     """Damaged regions of spools that were not set aside yet."""
     quarantine: list[Note] = []
+    is_sealed: bool = True
+    """Whether the log keeps seals; where not, nobody can tell whether an envelope was changed, or a record removed or
+    put in."""
     seals: SealFindings = msgspec.field(default_factory=SealFindings)
     anchor: Anchor | None = None
     """Where the chains of the log ended; None where it could not be read."""
@@ -49,7 +53,7 @@ class Report(msgspec.Struct):
 
     @property
     def ok(self) -> bool:
-        """Whether everything is as it was written."""
+        """Whether everything is as it was written, as far as this log lets anybody tell."""
         return self.seals.ok and not (self.damaged or self.duplicates or self.faults or self.unread or self.quarantine)
 
 
@@ -73,7 +77,9 @@ async def verify(reader: LogReader, spool_root: Path, anchor: Anchor | None = No
 
 
 async def _verify_sink(reader: LogReader, anchor: Anchor | None, report: Report) -> None:
-    async with aclosing(reader.seals() if isinstance(reader, SealReader) else _no_seals()) as seals:
+    kept = as_kept(reader)
+    report.is_sealed = isinstance(kept, SealReader)
+    async with aclosing(kept.seals() if isinstance(kept, SealReader) else _no_seals()) as seals:
         check = SealCheck(seals, anchor)
         report.seals = check.findings
         await _verify_records(reader, check, report)

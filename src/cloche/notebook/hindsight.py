@@ -10,7 +10,8 @@ from uuid import UUID
 
 import msgspec
 
-from cloche.assembly import log_place, open_loader, open_log, open_shipper
+from cloche.assembly.loader import open_loader
+from cloche.assembly.log import log_place, open_log, open_shipper
 from cloche.authoring.bridge import wait_for
 from cloche.errors import InferenceNotFound
 from cloche.hindsight.loading import Loader
@@ -21,7 +22,7 @@ from cloche.hindsight.reproduce import reproduce as reproduce_record
 from cloche.log.filters import read_inference
 from cloche.log.search import Query
 from cloche.log.settle import settle
-from cloche.notebook.place import Place, moment_us, open_place, plainly
+from cloche.notebook.opening import OpenHome, moment_us, open_home, plainly
 from cloche.pages import plain
 from cloche.pages.replay import replay_page
 from cloche.pages.reproduction import reproduction_page
@@ -61,7 +62,7 @@ def reproduce(inference: str, *, rtol: float = 0.0, home: str | Path | None = No
         InferenceNotFound: the log has no such inference.
         LogError, RegistryError: the log or the registry can't be read.
     """
-    found = wait_for(_reproduced(open_place(home), read_inference(inference), rtol))
+    found = wait_for(_reproduced(open_home(home), read_inference(inference), rtol))
     return ReproductionPage(**msgspec.structs.asdict(found))
 
 
@@ -93,30 +94,30 @@ def replay(
     """
     where = Filter(since_us=None if since is None else moment_us(since))
     share = None if sample is None else read_sample(str(sample))
-    found = wait_for(_replayed(open_place(home), (model, version), Query(where), share))
+    found = wait_for(_replayed(open_home(home), (model, version), Query(where), share))
     return ReplayPage(**msgspec.structs.asdict(found))
 
 
-async def _reproduced(place: Place, inference: bytes, rtol: float) -> Reproduction:
-    async with _opened(place) as (log, loader):
+async def _reproduced(opened: OpenHome, inference: bytes, rtol: float) -> Reproduction:
+    async with _log_and_loader(opened) as (log, loader):
         record = await log.get(inference)
         if record is None:
-            raise InferenceNotFound(id=UUID(bytes=inference), where=log_place(place.home))
+            raise InferenceNotFound(id=UUID(bytes=inference), where=log_place(opened.home))
         return await reproduce_record(record, loader, rtol, log=log)
 
 
-async def _replayed(place: Place, names: tuple[str, str], query: Query, sample: float | int | None) -> Replay:
-    async with _opened(place) as (log, loader):
+async def _replayed(opened: OpenHome, names: tuple[str, str], query: Query, sample: float | int | None) -> Replay:
+    async with _log_and_loader(opened) as (log, loader):
         version, digest = await loader.registry.resolve(*names)
         through = Through(names[0], version, digest, live_until_now(query, names[0]), sample)
         return await replay_records(log, loader, through, Watching())
 
 
 @asynccontextmanager
-async def _opened(place: Place) -> AsyncIterator[tuple[LogReader, Loader]]:
+async def _log_and_loader(opened: OpenHome) -> AsyncIterator[tuple[LogReader, Loader]]:
     """Give the log, with all that was acknowledged so far in it, and what loads versions."""
-    home = place.home
+    home = opened.home
     log = open_log(home)
     await settle(home.spool, lambda: open_shipper(home, log_alone=True), log)
-    async with open_loader(home, place.settings) as loader:
+    async with open_loader(home, opened.settings) as loader:
         yield log, loader

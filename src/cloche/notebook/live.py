@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from cloche.authoring.bridge import wait_for
 from cloche.authoring.reason import reason_of, reason_of_file
-from cloche.notebook.place import open_place, plainly
+from cloche.notebook.opening import open_home, plainly
 from cloche.pages import plain
 from cloche.pages.release import (
     applied_page,
@@ -155,14 +155,14 @@ def apply(
         IncompatibleSchema: callers of a model may have to change.
         ReleaseTaken: somebody else changed one of its models meanwhile.
     """
-    place = open_place(home)
-    wanted = goal_file(place.home) if wanted is None else wanted
+    opened = open_home(home)
+    wanted = goal_file(opened.home) if wanted is None else wanted
     goal = given_goal(wanted)
-    terms = Terms(place.settings.limits, (resume,) if isinstance(resume, str) else tuple(resume), accept_incompatible)
+    terms = Terms(opened.settings.limits, (resume,) if isinstance(resume, str) else tuple(resume), accept_incompatible)
     if plan:
-        made = wait_for(plan_goal(place.registry, goal, terms))
+        made = wait_for(plan_goal(opened.registry, goal, terms))
         return AppliedPage(made, None, where=goal.where, planned=True)
-    done = wait_for(apply_goal(place.registry, goal, _reason(given_file(wanted), message), terms))
+    done = wait_for(apply_goal(opened.registry, goal, _reason(given_file(wanted), message), terms))
     return AppliedPage(done.plan, done.release, where=goal.where, planned=False)
 
 
@@ -197,12 +197,12 @@ def make_default(
         RolloutUnderWay: a rollout decides about the default; it is to be ended first.
         ReleaseTaken: somebody else changed the same model meanwhile.
     """
-    place = open_place(home)
+    opened = open_home(home)
     said = {"fallback": fallback, "deadline_ms": deadline_ms}
     wanted = worded({name: each for name, each in said.items() if each is not UNSET}, Wanted, "make_default")
-    before = wait_for(place.registry.releases.live())
+    before = wait_for(opened.registry.releases.live())
     reason = reason_of(f"cloche.make_default({name!r}, {version!r})", message)
-    made = wait_for(write_default(place.registry, name, version, reason, wanted, place.settings.limits))
+    made = wait_for(write_default(opened.registry, name, version, reason, wanted, opened.settings.limits))
     return DefaultPage(**msgspec.structs.asdict(made), name=name, before=before)
 
 
@@ -225,9 +225,9 @@ def pull(*models: str, file: str | Path | None = None, home: str | Path | None =
         InvalidGoal: the file wants what can't be.
         InvalidRouting: a section can't be replaced without touching others.
     """
-    place = open_place(home)
-    path = goal_file(place.home, Path(file).expanduser() if file is not None else None)
-    pulled = wait_for(pull_into(place.registry, path, models))
+    opened = open_home(home)
+    path = goal_file(opened.home, Path(file).expanduser() if file is not None else None)
+    pulled = wait_for(pull_into(opened.registry, path, models))
     return PulledPage(**msgspec.structs.asdict(pulled), path=path)
 
 
@@ -241,7 +241,7 @@ def releases(*, home: str | Path | None = None) -> ReleaseList:
     Raises:
         StoreUnavailable: they can't be read.
     """
-    return ReleaseList(wait_for(read_ledger(open_place(home).registry)))
+    return ReleaseList(wait_for(read_ledger(open_home(home).registry)))
 
 
 def _reason(path: Path | None, message: str) -> Reason:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from cloche.assembly import open_interpreters, open_log, open_shipper
+from cloche.assembly.interpreters import open_interpreters
+from cloche.assembly.log import open_log, open_shipper
 from cloche.authoring.bridge import wait_for
 from cloche.authoring.optimizing.asking import Tell
 from cloche.authoring.optimizing.finding import Around, Found, Second, Sent, find
@@ -15,7 +16,7 @@ from cloche.authoring.optimizing.search import ROWS, TOLERANCE, Wanted
 from cloche.authoring.scratch import scratch_folder
 from cloche.hindsight.sent import sent_to
 from cloche.log.settle import settle
-from cloche.notebook.place import Place, open_place, plainly
+from cloche.notebook.opening import OpenHome, open_home, plainly
 from cloche.notebook.publishing import say_step
 from cloche.pages import plain
 from cloche.pages.optimization import optimization_page
@@ -84,7 +85,10 @@ def optimize(  # noqa: PLR0913  one call says all there is to say
         DoesNotLoad, SetupError: it can't be loaded or converted here.
         ConversionFailed: the process that converts it died.
         LogError, RegistryError: the log or the registry can't be read.
+        ValueError: `accept_loss` without `trees`.
     """
+    if accept_loss and trees is None:
+        raise ValueError("accept_loss goes with trees, which says how many are kept")
     asked = Asked(
         model=name,
         version=version,
@@ -92,22 +96,22 @@ def optimize(  # noqa: PLR0913  one call says all there is to say
         wanted=Wanted(rows, tolerance, trees),
         accept_loss=accept_loss,
     )
-    found = optimize_version(open_place(home), asked, _silent if quiet else say_step)
+    found = optimize_version(open_home(home), asked, _silent if quiet else say_step)
     return OptimizationPage(**msgspec.structs.asdict(found))
 
 
-def optimize_version(place: Place, asked: Asked, tell: Tell) -> Optimization:
+def optimize_version(opened: OpenHome, asked: Asked, tell: Tell) -> Optimization:
     """Do what `optimize` does.
 
     Args:
-        place: where.
+        opened: where.
         asked: what is wanted.
         tell: is told what is being done.
     """
-    copies, published_as = wait_for(_fetched(place, asked, tell))
+    copies, published_as = wait_for(_fetched(opened, asked, tell))
     manifest = copies[0].manifest
-    sent = wait_for(sent_in(place, manifest, asked.wanted.rows, tell))
-    workers = place.settings.workers
+    sent = wait_for(sent_in(opened, manifest, asked.wanted.rows, tell))
+    workers = opened.settings.workers
     around = Around(tell, confinement_of(workers), workers.load_ms / 1000)
     with scratch_folder() as folder:
         found = find(copies, asked.wanted, sent, around, folder / "converted")
@@ -115,29 +119,29 @@ def optimize_version(place: Place, asked: Asked, tell: Tell) -> Optimization:
     if second is None:
         return _told(manifest, found, None)
     tell(f"publishing {manifest.name} {published_as}")
-    added = wait_for(add_second(place.registry, manifest, published_as, second))
+    added = wait_for(add_second(opened.registry, manifest, published_as, second))
     told = _told(manifest, found, second)
     return msgspec.structs.replace(
         told, published=published_as, digest=added.digest, optimized=added.manifest.optimized
     )
 
 
-async def _fetched(place: Place, asked: Asked, tell: Tell) -> tuple[tuple[Copy, Copy], str]:
+async def _fetched(opened: OpenHome, asked: Asked, tell: Tell) -> tuple[tuple[Copy, Copy], str]:
     """Return what the version is started from, and converted from; and what the new one is called."""
-    registry = place.registry
+    registry = opened.registry
     version, digest = await registry.resolve(asked.model, asked.version)
     published_as = await free_version(registry, asked.model, version, asked.published_as)
-    python_of = open_interpreters(place.home, place.settings, registry).of
+    python_of = open_interpreters(opened.home, opened.settings, registry).of
     names = (registry, asked.model, version, digest)
     converting = await copy_of(*names, python_of=with_converters(python_of), tell=tell)
     return (await copy_of(*names, python_of=python_of, tell=tell), converting), published_as
 
 
-async def sent_in(place: Place, manifest: Manifest, most: int, tell: Tell) -> Sent:
+async def sent_in(opened: OpenHome, manifest: Manifest, most: int, tell: Tell) -> Sent:
     """Return what callers have sent to a model, from the log of a home."""
-    log = open_log(place.home, place.settings)
+    log = open_log(opened.home, opened.settings)
     tell("reading what callers have sent")
-    await settle(place.home.spool, lambda: open_shipper(place.home, log_alone=True), log)
+    await settle(opened.home.spool, lambda: open_shipper(opened.home, log_alone=True), log)
     return await sent_to(log, manifest.name, manifest.each, most)
 
 

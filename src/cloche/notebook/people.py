@@ -9,7 +9,8 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from cloche.assembly import open_forgetting, open_shipper
+from cloche.assembly.log import open_shipper
+from cloche.assembly.people import open_forgetting
 from cloche.authoring.bridge import wait_for
 from cloche.authoring.reason import reason_of
 from cloche.erasure.forget import Forgetting
@@ -17,7 +18,7 @@ from cloche.erasure.orders import fault_of
 from cloche.erasure.report import Hold, Report
 from cloche.home import Home
 from cloche.notebook.keeper import ask_keeper
-from cloche.notebook.place import open_place, plainly
+from cloche.notebook.opening import open_home, plainly
 from cloche.pages import plain
 from cloche.pages.people import report_page
 from cloche.settings import load_settings
@@ -49,14 +50,14 @@ def forget(subject: str, *, reason: str, model: str | None = None, home: str | P
         LogError, RegistryError: it could not be ordered.
         KeeperRefused: the keeper did not do it.
     """
-    report = order("forget", open_place(home).home, subject, reason, model, Report)
+    report = order("forget", open_home(home).home, subject, reason, model, Report)
     return ForgetReport(**msgspec.structs.asdict(report))
 
 
 @plainly
 def hold(subject: str, *, reason: str, model: str | None = None, home: str | Path | None = None) -> Hold:
     """Keep somebody from being forgotten, and from retention, until `release_hold`. Arguments as `forget` has them."""
-    return order("hold", open_place(home).home, subject, reason, model, Hold)
+    return order("hold", open_home(home).home, subject, reason, model, Hold)
 
 
 @plainly
@@ -66,7 +67,7 @@ def release_hold(subject: str, *, reason: str, model: str | None = None, home: s
     Raises:
         NotHeld: there is none.
     """
-    return order("release", open_place(home).home, subject, reason, model, Hold)
+    return order("release", open_home(home).home, subject, reason, model, Hold)
 
 
 def order(verb: _Verb, home: Home, subject: str, reason: str, model: str | None, kind: type[_T]) -> _T:

@@ -3,60 +3,57 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ParamSpec
 
-from cloche.assembly import open_interpreters
+from cloche.assembly.interpreters import open_interpreters
 from cloche.authoring.draft import Draft
 from cloche.authoring.publish import Published
 from cloche.authoring.publish import publish as publish_draft
 from cloche.environments.python import PythonOf, this_python
-from cloche.notebook.place import open_place
-from cloche.registry.bundle import Each, Takes
+from cloche.notebook.opening import open_home, plainly
 from cloche.registry.catalog import Registry
 from cloche.runtimes.confinement import UNCONFINED, Confinement, confinement_of
+
+Given = ParamSpec("Given")
 
 _MOST_FIELDS = 12
 
 
-def publish(  # noqa: PLR0913  one call says all there is to say about a version
-    model: Any,
-    *,
-    name: str,
-    version: str,
-    examples: Any,
-    training: Any = None,
-    files: Mapping[str, Any] | None = None,
-    include: Sequence[str] = (),
-    exclude: Sequence[str] = (),
-    schema: dict[str, Any] | type | None = None,
-    unknown_fields: Literal["refuse", "ignore"] = "refuse",
-    on_unseen: Literal["pass", "null", "refuse"] = "pass",
-    required: Collection[str] = (),
-    method: str | None = None,
-    takes: Takes | None = None,
-    providers: Sequence[str] | None = None,
-    steps: Mapping[str, str] | None = None,
-    each: str | None = None,
-    item_id: str | None = None,
-    order: Literal["desc", "asc"] = "desc",
-    max_items: int = 1000,
-    score: str | None = None,
-    redact: Sequence[str] = (),
-    golden: Literal["equal", "schema"] = "equal",
-    deadline_ms: int | None = None,
-    hang_after_ms: int | None = None,
-    max_wait_ms: int | None = None,
-    max_batch: int | None = None,
-    description: str | None = None,
-    message: str | None = None,
-    vendor: bool = False,
-    optimize: bool = False,
-    sign: str | Path | None = None,
-    home: str | Path | Registry | None = None,
-    quiet: bool = False,
-) -> Published:
+@dataclass(frozen=True, kw_only=True)
+class Publication(Draft):
+    """What `publish` is given: a version, and where it goes."""
+
+    home: str | Path | Registry | None = None
+    quiet: bool = False
+
+
+def _with_fields_of(
+    made_of: Callable[Given, Publication],
+) -> Callable[[Callable[[Publication], Published]], Callable[Given, Published]]:
+    """Let a function be called with the fields of what it takes; `help`, editors and type checkers show it so."""
+
+    def decorate(function: Callable[[Publication], Published]) -> Callable[Given, Published]:
+        fields = signature(made_of)
+
+        @wraps(function)
+        def called(*args: Given.args, **kwargs: Given.kwargs) -> Published:
+            fields.bind(*args, **kwargs)  # its TypeError names the argument, and no class that nobody has called
+            return function(made_of(*args, **kwargs))
+
+        vars(called)["__signature__"] = fields.replace(return_annotation=Published)
+        return called
+
+    return decorate
+
+
+@_with_fields_of(Publication)
+@plainly
+def publish(publication: Publication) -> Published:
     """Publish a version of a model, after a fresh worker process has answered the examples as your own object does.
 
     The first version of a model is live at once; a later one changes nothing that is live. Publishing the same again
@@ -135,26 +132,10 @@ def publish(  # noqa: PLR0913  one call says all there is to say about a version
         WheelsNotFound: `vendor`, and one of its packages can't be had as a wheel.
         MissingExtra: a package that this needs is not installed.
     """
-    draft = Draft(
-        model=model, name=name, version=version, examples=examples, training=training, files=files or {},
-        include=include, exclude=exclude, schema=schema, unknown_fields=unknown_fields, on_unseen=on_unseen,
-        required=_names(required), method=method, takes=takes, providers=providers, steps=steps or {},
-        each=_each(each, item_id, order, max_items), score=score, redact=redact, golden=golden, deadline_ms=deadline_ms,
-        hang_after_ms=hang_after_ms, max_wait_ms=max_wait_ms, max_batch=max_batch, description=description,
-        message=message, vendor=vendor, optimize=optimize, sign=sign,
-    )  # fmt: skip
-    return _publish(draft, home, quiet)
-
-
-def _names(required: Collection[str]) -> Sequence[str]:
-    """Return the names of fields in a tuple; one text as it is, for which the author is told to make it a list."""
-    return required if isinstance(required, str) else tuple(required)
-
-
-def _publish(draft: Draft, home: str | Path | Registry | None, quiet: bool) -> Published:
-    registry, confinement, python_of = _place(home)
-    published = publish_draft(draft, registry, _silent if quiet else say_step, confinement, python_of)
-    if not quiet:
+    registry, confinement, python_of = _place(publication.home)
+    tell = _silent if publication.quiet else say_step
+    published = publish_draft(publication, registry, tell, confinement, python_of)
+    if not publication.quiet:
         _say("\n".join(summary(published)))
     return published
 
@@ -163,9 +144,9 @@ def _place(home: str | Path | Registry | None) -> tuple[Registry, Confinement, P
     """Return where to publish, what the workers that try it may do, and what says which interpreters they are."""
     if isinstance(home, Registry):
         return home, UNCONFINED, this_python
-    place = open_place(home)
-    python_of = open_interpreters(place.home, place.settings, place.registry).of
-    return place.registry, confinement_of(place.settings.workers), python_of
+    opened = open_home(home)
+    python_of = open_interpreters(opened.home, opened.settings, opened.registry).of
+    return opened.registry, confinement_of(opened.settings.workers), python_of
 
 
 def summary(published: Published) -> list[str]:
@@ -200,14 +181,6 @@ def _type(field: Any) -> str:
     types = field.get("type", "any") if isinstance(field, dict) else "any"
     text = " or ".join(types) if isinstance(types, list) else str(types)
     return f"{text} ({field['format']})" if isinstance(field, dict) and "format" in field else text
-
-
-def _each(path: str | None, item_id: str | None, order: Literal["desc", "asc"], max_items: int) -> Each | None:
-    if path is None:
-        return None
-    if item_id is None:
-        raise TypeError("publish(each=...) needs item_id=..., the field that names an item")
-    return Each(path=path, item_id=item_id, order=order, max_items=max_items)
 
 
 def _say(text: str) -> None:

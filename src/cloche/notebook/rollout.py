@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from cloche.assembly import open_log
+from cloche.assembly.log import open_log
 from cloche.authoring.bridge import wait_for
 from cloche.authoring.reason import reason_of
 from cloche.insight.status import Status, Watch
-from cloche.notebook.place import open_place, plainly
+from cloche.notebook.opening import open_home, plainly
 from cloche.pages import plain
 from cloche.pages.release import UNSERVED, history_page, started_page, turned_page, undone_page
 from cloche.pages.rollout import status_page
@@ -76,9 +76,9 @@ class ModelRollout:
 
     def __init__(self, model: str, home: str | Path | None) -> None:
         self._model = model
-        self._place = open_place(home)
+        self._opened = open_home(home)
         self._watch = Watch(
-            self._place.registry, open_log(self._place.home), model, self._place.settings.limits.deadline_ms
+            self._opened.registry, open_log(self._opened.home), model, self._opened.settings.limits.deadline_ms
         )
 
     @plainly
@@ -134,9 +134,9 @@ class ModelRollout:
         }
         asked = worded(plan, Beginning, "start")
         reason = reason_of(f"{self!r}.start({to!r})", message)
-        limits = self._place.settings.limits
-        made = wait_for(start_rollout(self._place.registry, self._model, asked, reason, limits))
-        is_served = ServerFile.read(self._place.home) is not None
+        limits = self._opened.settings.limits
+        made = wait_for(start_rollout(self._opened.registry, self._model, asked, reason, limits))
+        is_served = ServerFile.read(self._opened.home) is not None
         return StartedPage(**msgspec.structs.asdict(made), model=self._model, is_served=is_served)
 
     @plainly
@@ -194,7 +194,7 @@ class ModelRollout:
             ReleaseNotFound: `to` is no release, or the model was not live then.
             ReleaseTaken: somebody else changed the model meanwhile.
         """
-        registry = self._place.registry
+        registry = self._opened.registry
         before = wait_for(registry.releases.live()).models.get(self._model)
         reason = reason_of(f"{self!r}.undo({to or ''})", message)
         made = wait_for(undo_model(registry, self._model, reason, to))
@@ -207,11 +207,11 @@ class ModelRollout:
         Raises:
             ModelNotFound, ReleaseNotFound: there is no such model, or nothing of it has been live.
         """
-        return History(wait_for(history_of(self._place.registry, self._model)))
+        return History(wait_for(history_of(self._opened.registry, self._model)))
 
     def _turn(self, verb: Verb, message: str) -> TurnedPage:
         reason = reason_of(f"{self!r}.{verb}()", message)
-        turned = wait_for(turn_rollout(self._place.registry, self._model, verb, reason))
+        turned = wait_for(turn_rollout(self._opened.registry, self._model, verb, reason))
         return TurnedPage(**msgspec.structs.asdict(turned), model=self._model)
 
     def __repr__(self) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from cloche.assembly import open_log, open_shipper
+from cloche.assembly.log import open_log, open_shipper
 from cloche.authoring.bridge import wait_for
 from cloche.insight.shadow import ShadowStatus, ShadowWatch
 from cloche.log.settle import settle
-from cloche.notebook.place import Place, moment_us, open_place, plainly
+from cloche.notebook.opening import OpenHome, moment_us, open_home, plainly
 from cloche.pages import plain
 from cloche.pages.shadow import shadow_page
 from cloche.processes.boot import ServerFile
@@ -46,19 +46,19 @@ def shadow(
         LogError: the log can't be read.
     """
     since_us = None if since is None else moment_us(since)
-    found = wait_for(_look(open_place(home), model, since_us))
+    found = wait_for(_look(open_home(home), model, since_us))
     return ShadowPage(**msgspec.structs.asdict(found))
 
 
-async def _look(place: Place, model: str, since_us: int | None) -> ShadowStatus:
-    home = place.home
+async def _look(opened: OpenHome, model: str, since_us: int | None) -> ShadowStatus:
+    home = opened.home
     log = open_log(home)
     await settle(home.spool, lambda: open_shipper(home, log_alone=True), log)
     is_running = ServerFile.read(home) is not None
     watch = ShadowWatch(
-        place.registry,
+        opened.registry,
         log,
         lambda: read_standing(home.run) if is_running else None,
-        place.settings.limits.deadline_ms,
+        opened.settings.limits.deadline_ms,
     )
     return await watch.look(model, time.time_ns() // 1000, since_us)

@@ -16,6 +16,9 @@ def replay_page(found: Replay) -> Iterator[Part]:
     pairs: list[tuple[str, object]] = [
         ("replay", f"{found.calls:,} inferences of {found.model} through {found.version}")
     ]
+    if found.stopped_at is not None:
+        why = f": {found.failure}" if found.failure else ""
+        pairs.append(("a part", f"it was stopped after the inference of {found.stopped_at}{why}"))
     pairs += [("since", found.since)] if found.since else []
     pairs += [("until", found.until), ("answered by", against or "nobody: none fits")]
     pairs += list(agreement_facts(found.changed, names)) if found.changed.compared else []

@@ -1,4 +1,4 @@
-"""Running a coroutine without a task for as long as it does not wait. Most calls never do, and a task costs more."""
+"""Running coroutines without tasks for as long as they do not wait. Most calls never do, and a task costs more."""
 
 from __future__ import annotations
 
@@ -17,23 +17,58 @@ class Caller(Protocol):
     """What is left of it, where it had to wait."""
 
 
-def run(
-    work: Work, loop: asyncio.AbstractEventLoop, tasks: set[asyncio.Task[None]], caller: Caller | None = None
-) -> None:
-    """Run `work` up to where it first waits; what is left of it is a task, and in `tasks` until it is done.
+_Step = tuple[Work, set["asyncio.Task[None]"], Caller | None]
+_LEGS = 3
+"""After so many of them a coroutine is a task, so that none that goes on and on stops everything else."""
 
-    Until it waits there is no current task, which `asyncio.timeout` needs. From Python 3.12 on asyncio can do the same
-    (`eager_start`).
+
+class Abreast:
+    """Runs coroutines side by side that come in one turn of the loop.
+
+    Each runs up to where it lets others come along (a bare `yield`, as in `asyncio.sleep(0)`), and then each from
+    there: one kind of work at a time. What is left of one that has to wait is a task, and in its `tasks` until it is
+    done. Until it waits there is no current task, which `asyncio.timeout` needs.
     """
+
+    def __init__(self) -> None:
+        self._coming: list[_Step] = []
+
+    def run(
+        self,
+        work: Work,
+        loop: asyncio.AbstractEventLoop,
+        tasks: set[asyncio.Task[None]],
+        caller: Caller | None = None,
+    ) -> None:
+        """Begin `work` in the next phase of the loop's turn, when all that has come is read."""
+        if not self._coming:
+            loop.call_soon(self._go, loop)
+        self._coming.append((work, tasks, caller))
+
+    def _go(self, loop: asyncio.AbstractEventLoop) -> None:
+        going, self._coming = self._coming, []
+        for leg in range(_LEGS):
+            going = [step for step in going if _goes_on(step, loop, may_yield=leg < _LEGS - 1)]
+
+
+def _goes_on(step: _Step, loop: asyncio.AbstractEventLoop, may_yield: bool) -> bool:
+    """Run a leg; return whether there is another one right after those of the others."""
+    work, tasks, caller = step
     try:
         awaited = work.send(None)
     except StopIteration:
-        return
+        return False
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  whatever it is, the others go on
+        loop.call_exception_handler({"message": "a call failed in a way that was not foreseen", "exception": error})
+        return False
+    if awaited is None and may_yield:
+        return True
     task = loop.create_task(_go_on(work, awaited))
     tasks.add(task)
     task.add_done_callback(tasks.discard)
     if caller is not None:
         caller.task = task
+    return False
 
 
 async def _go_on(work: Work, awaited: object) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from cloche.assembly import open_gateway
+from cloche.assembly.gateway import open_gateway
 from cloche.gateway.follow import Follower
 from cloche.home import Home
 from cloche.processes.accepting import SharingServer

@@ -32,7 +32,7 @@ class HttpProtocol(HttpToolsProtocol):
     """Uvicorn's protocol, with bounds on what comes before a body, and with problems for what is not HTTP.
 
     The keep-alive timer is armed once and looks at the time when it goes off, instead of being armed anew by every
-    call. It ends connections that say nothing, and heads that take longer than that.
+    call. It ends connections that say nothing, also in the middle of a body, and heads that take longer than that.
     """
 
     _in_message = False
@@ -40,7 +40,7 @@ class HttpProtocol(HttpToolsProtocol):
     _stalled_bytes = 0
     """Of a head, of trailers or of chunk extensions: what came since the message last got on."""
     _waits_since_s = 0.0
-    """For a call to begin, or for the rest of its head."""
+    """For a call to begin, or for more of it."""
     _refusal: CallError | None = None
     """What is said once the calls before are answered."""
 
@@ -56,6 +56,8 @@ class HttpProtocol(HttpToolsProtocol):
             data = _without_offers(data)
         super().data_received(data)
         if self._in_message:
+            if self._got_on:
+                self._waits_since_s = self.loop.time()
             self._stalled_bytes = 0 if self._got_on else self._stalled_bytes + len(data)
             self._got_on = False
             if self._stalled_bytes > MOST_HEAD_BYTES:
@@ -128,7 +130,8 @@ class HttpProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """End a connection that has made us wait for long enough; else look again when it may have."""
         left_s: float = self.timeout_keep_alive
-        if self.cycle is None or self.cycle.response_complete:
+        waits_for_more = self._in_message and not self.flow.read_paused
+        if waits_for_more or self.cycle is None or self.cycle.response_complete:
             left_s -= self.loop.time() - self._waits_since_s
         if left_s > 0:
             self._look_again(left_s)

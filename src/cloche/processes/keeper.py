@@ -11,8 +11,8 @@ from pathlib import Path
 
 import uvloop
 
-from cloche.assembly import open_keeper
-from cloche.errors import LogInUse, SetupError
+from cloche.assembly.keeper import open_keeper
+from cloche.errors import ClocheError
 from cloche.home import Home
 from cloche.insight.controller import Controller
 from cloche.processes.boot import Boot, hold_lock, read_boot, start_logging
@@ -62,7 +62,7 @@ def main() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(keep(boot))
-        except (LogInUse, SetupError) as error:
+        except ClocheError as error:
             raise SystemExit(str(error)) from None
 
 

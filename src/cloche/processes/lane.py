@@ -40,12 +40,13 @@ def lane_protocol(door: PredictDoor) -> Callable[..., HttpProtocol]:
 
 
 class Lane:
-    """What all connections share: the door, the heads seen so far, and the headers that every answer has."""
+    """What all connections share: the door, the heads seen so far, the headers of every answer, and what runs calls."""
 
     def __init__(self, door: PredictDoor) -> None:
         self.door = door
         self.most_body_bytes = min(MOST_BODY_BYTES, door.max_body_bytes)
         self.heads = Heads()
+        self.abreast = eager.Abreast()
         self._given: list[Header] = []
         self._rendered = b""
 
@@ -194,7 +195,7 @@ class LaneProtocol(HttpProtocol):
 
     def _run(self, work: eager.Work, cycle: LaneCycle) -> None:
         """Run in the next phase of the loop's turn, when all that has come is read: one kind of work at a time."""
-        self.loop.call_soon(eager.run, work, self.loop, self.tasks, cycle)
+        self._lane.abreast.run(work, self.loop, self.tasks, cycle)
 
     def _send(self, cycle: LaneCycle, response: Response) -> None:
         if cycle.disconnected or self.transport.is_closing():

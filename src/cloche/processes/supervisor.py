@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import logging
 import os
@@ -23,6 +24,7 @@ import msgspec
 from cloche.errors import AddressTaken, HomeInUse, UnsafeAddress
 from cloche.home import Home
 from cloche.processes.boot import Boot, RunLock, ServerFile
+from cloche.processes.precedence import step_back
 from cloche.registry.standing import drop_standings
 from cloche.runtimes.exits import exited
 from cloche.runtimes.link import SupervisorEnd
@@ -195,12 +197,6 @@ class _Kept:
             self._process.send_signal(number)
 
 
-def step_back(pid: int, niceness: int) -> None:
-    """Have a process give way to others, so much more than this one does."""
-    with contextlib.suppress(ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness))
-
-
 def cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -236,7 +232,10 @@ def _bind(host: str, port: int, flag: str) -> socket.socket:
         listening.bind((host, port))
     except OSError as error:
         listening.close()
-        raise AddressTaken(host=host, port=port, flag=flag, reason=error.strerror) from None
+        advice = f"Choose another port with {flag} (0 picks a free one)."
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            advice = "Choose an address of this machine: 127.0.0.1 for callers on it, 0.0.0.0 for all."
+        raise AddressTaken(host=host, port=port, reason=error.strerror, advice=advice) from None
     listening.listen(BACKLOG)
     return listening
 

@@ -243,6 +243,11 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
             return None
         return [column.name for column in self.frame.columns]
 
+    @property
+    def singles(self) -> frozenset[str]:
+        """The columns of a ranking's items that are read, and so kept, in single precision."""
+        return frozenset(column.name for column in self.frame.columns if column.float32) if self.frame else frozenset()
+
 
 def digest_of(data: bytes) -> str:
     """Return `sha256:` and the hexadecimal SHA-256 of `data`."""
@@ -265,16 +270,21 @@ def decode_manifest(data: bytes, what: str, digest: str | None = None) -> Manife
     if digest is not None and found != digest:
         raise BundleCorrupt(what=what, expected=digest, found=found)
     try:
-        stored = msgspec.json.decode(data, type=_Stamp).format
+        stored = _decode_stamp(data).format
         if stored > MANIFEST_FORMAT:
             raise NewerFormat(what=what, found=stored, known=MANIFEST_FORMAT)
-        return msgspec.json.decode(data, type=Manifest)
+        return _decode_manifest(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleCorrupt(what=what, expected="a manifest", found=str(error)) from None
 
 
 class _Stamp(msgspec.Struct):
     format: int
+
+
+_decode_stamp = msgspec.json.Decoder(_Stamp).decode
+_decode_manifest = msgspec.json.Decoder(Manifest).decode
+"""Made on import: a process in which two threads decode a kind of Struct for the first time at once may crash."""
 
 
 def check_name(name: object) -> str:

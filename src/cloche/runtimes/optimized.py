@@ -29,7 +29,7 @@ class OptimizedRuntime:
         self._optimized = optimized
         self._converted = converted
         self._original = original
-        self._list = None if each is None else ranking.list_name(each.path)
+        self._each = each
         self._has_started = False
 
     @property
@@ -55,7 +55,7 @@ class OptimizedRuntime:
 
     async def predict(self, ask: Ask, deadline: float) -> Prediction:
         """Answer one call before `deadline` (seconds of the loop's clock)."""
-        wants_original = self._optimized.faster_at(self._rows(ask)) == "original"
+        wants_original = self._optimized.faster_at(size_of(ask, self._each)) == "original"
         chosen = self._original if wants_original and self._original.state == "ready" else self._converted
         return await chosen.predict(ask, deadline)
 
@@ -64,10 +64,13 @@ class OptimizedRuntime:
         await self._original.close()
         await self._converted.close()
 
-    def _rows(self, ask: Ask) -> int:
-        """Return how many rows a call has; of a ranking, how many items."""
-        if self._list is None:
-            return ask.rows
-        (call,) = msgspec.json.decode(ask.payload, type=list[dict[str, msgspec.Raw]])
-        items: list[Any] = msgspec.json.decode(call[self._list], type=list[msgspec.Raw])
-        return len(items)
+
+def size_of(ask: Ask, each: Each | None) -> int:
+    """Return how many rows a call has; of a ranking, how many items."""
+    if each is None:
+        return ask.rows
+    if ask.items is not None:
+        return ask.items.count
+    (call,) = msgspec.json.decode(ask.payload, type=list[dict[str, msgspec.Raw]])
+    items: list[Any] = msgspec.json.decode(call[ranking.list_name(each.path)], type=list[msgspec.Raw])
+    return len(items)

@@ -1,4 +1,4 @@
-"""A version that somebody starts to wait for its answers: in one worker, or for an ensemble in several."""
+"""A version that somebody starts to wait for its answers: in one worker, for an ensemble in several, or in none."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from cloche.registry.bundle import Environment, Manifest
 from cloche.runtimes.confinement import UNCONFINED, Confinement
 from cloche.runtimes.copies import Copy
 from cloche.runtimes.ensemble import Asked, combined, joined, printed_by, rows_of
+from cloche.runtimes.inline.runtime import InlineRuntime
+from cloche.runtimes.load import load_converted
+from cloche.runtimes.optimized import size_of
 from cloche.runtimes.process import WorkerProcess
 from cloche.schema import compile_schema
 from cloche.values import Ask, CallContext, Prediction
@@ -59,6 +62,9 @@ class VersionProcess(Protocol):
 def start_version(copy: Copy, *, log: Path | None = None, confinement: Confinement = UNCONFINED) -> VersionProcess:
     """Start a version: its worker, or for an ensemble those of its steps and of what combines their answers.
 
+    An optimized version is asked as a gateway asks it: its faster form answers here, and the original has a worker
+    where it answers any calls.
+
     Args:
         copy: what it is started from.
         log: as for `WorkerProcess.start`; all of an ensemble write to it.
@@ -67,6 +73,9 @@ def start_version(copy: Copy, *, log: Path | None = None, confinement: Confineme
     Raises:
         DoesNotLoad: an interpreter can't be started.
     """
+    if copy.manifest.optimized is not None:
+        wanted = copy.manifest.optimized.wants_original
+        return OptimizedProcess(copy, _start_worker(copy, log, confinement) if wanted else None)
     if not copy.manifest.steps:
         return _start_worker(copy, log, confinement)
     with ExitStack() as started:
@@ -150,6 +159,89 @@ def ask_steps(
     return answers
 
 
+def _of_this_process() -> Environment:
+    """Return the environment of what has no worker: no distribution belongs to it."""
+    implementation = sys.implementation.name
+    return Environment(platform.python_version(), implementation, sysconfig.get_platform(), distributions={})
+
+
+class OptimizedProcess:
+    """An optimized version: each call is answered by the form that answers it in a gateway.
+
+    Args:
+        copy: what it is started from.
+        original: the worker of the original, where that answers any calls.
+    """
+
+    def __init__(self, copy: Copy, original: VersionProcess | None) -> None:
+        self._copy = copy
+        self._original = original
+        self._converted: InlineRuntime | None = None
+        manifest = copy.manifest
+        self._accept = compile_schema(
+            manifest.input_schema,
+            unknown_fields=manifest.unknown_fields,
+            each=manifest.each,
+            max_rows=_MOST_ROWS,
+            numbers=manifest.bare_numbers,
+            single=manifest.singles,
+        )
+
+    def wait_loaded(self, timeout_s: float) -> float:
+        """Return once all that answers is loaded, with the seconds that it took.
+
+        Raises:
+            DoesNotLoad: one of the forms does not load.
+            MissingExtra: the library of the faster form is not installed.
+        """
+        began = time.monotonic()
+        self._converted = load_converted(self._copy.folder, self._copy.manifest, threads=1)
+        if self._original is not None:
+            self._original.wait_loaded(max(0.1, timeout_s - (time.monotonic() - began)))
+        return time.monotonic() - began
+
+    def predict(
+        self, rows_json: bytes, rows: int, many: bool, context: CallContext, timeout_s: float = 60.0
+    ) -> Prediction:
+        """Ask the form that is faster for so many rows; see `WorkerProcess.predict`.
+
+        Raises:
+            SchemaMismatch: the rows do not fit the version's schema.
+        """
+        assert self._converted is not None, "it is asked once it is loaded"
+        read = self._accept.read(b'{"inputs":%s}' % rows_json).rows
+        values, items = self._accept.numbers(read), self._accept.items(read)
+        ask = Ask(rows_json, rows, many, context, round(timeout_s * 1000), values, items=items)
+        if self._original is not None and form_for(self._copy.manifest, ask) == "original":
+            return self._original.predict(rows_json, rows, many, context, timeout_s)
+        return self._converted.answer(ask)
+
+    def describe(self, timeout_s: float = 60.0) -> Environment:
+        """Return the environment of the original, where it is started."""
+        return _of_this_process() if self._original is None else self._original.describe(timeout_s)
+
+    def stop(self, grace_s: float = 5.0) -> None:
+        """End the original."""
+        if self._original is not None:
+            self._original.stop(grace_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def form_for(manifest: Manifest, ask: Ask) -> str | None:
+    """Return the form of an optimized version that answers a call, `original` or as it is called; None of others."""
+    optimized = manifest.optimized
+    if optimized is None:
+        return None
+    return "original" if optimized.faster_at(size_of(ask, manifest.each)) == "original" else optimized.form
+
+
 class EnsembleProcess:
     """An ensemble: the processes of its steps, and that of what combines their answers, where there is code for that.
 
@@ -198,8 +290,7 @@ class EnsembleProcess:
         """Return the environment of what combines; the steps have those of their own versions."""
         if self._combine is not None:
             return self._combine.describe(timeout_s)
-        implementation = sys.implementation.name
-        return Environment(platform.python_version(), implementation, sysconfig.get_platform(), distributions={})
+        return _of_this_process()
 
     def stop(self, grace_s: float = 5.0) -> None:
         """End them all."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -12,9 +12,11 @@ from cloche.schema.conform import conform
 from cloche.schema.dialect import Schema, UnknownFields, types_of, validator_of
 from cloche.schema.envelope import Envelope, Heading
 from cloche.schema.faults import Fault, faults_of, listed
-from cloche.schema.meant import ItemList, meant
+from cloche.schema.listing import Listed, items_of, listing_of
+from cloche.schema.meant import ItemList, list_name, meant
 from cloche.schema.rows import Beyond, RowTypes, Type
 from cloche.schema.syntax import REFUSALS, may_be_deep, parse, refuse
+from cloche.values import Items
 
 Row: TypeAlias = msgspec.Struct | dict[str, Any]
 """One row. `msgspec.json.encode` gives its JSON; what was absent stays absent."""
@@ -40,7 +42,7 @@ class Body(Heading, frozen=True, gc=False):
         return self.inputs if self.input is msgspec.UNSET else [self.input]
 
 
-def compile_schema(
+def compile_schema(  # noqa: PLR0913  all that a version says of the calls it takes
     schema: Schema,
     *,
     unknown_fields: UnknownFields = "refuse",
@@ -48,6 +50,7 @@ def compile_schema(
     max_rows: int = 1000,
     names: tuple[str, str] = ("the model", ""),
     numbers: Sequence[str] | None = None,
+    single: Set[str] = frozenset(),
 ) -> Accept:
     """Return what reads and checks the bodies of calls.
 
@@ -59,17 +62,26 @@ def compile_schema(
         max_rows: how many rows `inputs` may have.
         names: model and version, for messages.
         numbers: the columns in the order in which `Accept.numbers` is to give them.
+        single: the columns of a ranking's items that the model reads in single precision.
 
     Raises:
         InvalidSchema: this is no schema for rows.
     """
-    return Accept(_ordered(meant(schema, unknown_fields, each), numbers or ()), max_rows, names, numbers)
+    listed = None if each is None else Listed(list_name(each), single)
+    return Accept(_ordered(meant(schema, unknown_fields, each), numbers or ()), max_rows, names, numbers, listed)
 
 
 class Accept:
     """Reads the bodies of calls to one version."""
 
-    def __init__(self, schema: Schema, max_rows: int, names: tuple[str, str], numbers: Sequence[str] | None) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        max_rows: int,
+        names: tuple[str, str],
+        numbers: Sequence[str] | None,
+        listed: Listed | None = None,
+    ) -> None:
         self.schema = schema
         """The schema that rows are held to: the author's, closed against unknown fields, limits included."""
         self._names = names
@@ -78,6 +90,8 @@ class Accept:
         self._compiled = _compiled(schema, max_rows)
         self._columns = tuple(numbers or ())
         self._taker = _taker(schema, self._columns, self._compiled) if numbers else None
+        self._listed = listed
+        self._listing = listing_of(schema, listed) if listed is not None and self._compiled is not None else None
 
     @property
     def is_compiled(self) -> bool:
@@ -109,6 +123,17 @@ class Accept:
         if self._taker is None:
             return None
         return tuple(map(self._taker.of_dict if isinstance(rows[0], dict) else self._taker.of_struct, rows))
+
+    def items(self, rows: Sequence[Row]) -> Items | None:
+        """Return the call of a ranking, taken apart; None where this is no ranking, or read by another schema."""
+        if self._listed is None:
+            return None
+        (call,) = rows
+        if isinstance(call, dict):
+            return items_of(call, self._listed.key)
+        if self._listing is None or self._compiled is None or type(call) is not self._compiled.row:
+            return None
+        return self._listing(call)
 
     def _judge(self, body: bytes) -> Body:
         call = parse(body)

@@ -163,14 +163,11 @@ class _Classes:
     def _field(self, field: inspect.Field) -> Schema:
         schema = self._at(field.name, field.type)
         default = field.default
-        is_said = (
-            default is None or type(default) in (str, int, bool) or (type(default) is float and math.isfinite(default))
-        )
-        return {**schema, "default": default} if is_said else schema
+        return {**schema, "default": default} if _is_json(default) else schema
 
 
 def _is_json(default: object) -> bool:
-    if isinstance(default, float):
+    if type(default) is float:
         return math.isfinite(default)
     return default is None or type(default) in (str, int, bool)
 

@@ -26,6 +26,9 @@ APPLICATORS = frozenset({"$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf
 MASK = "\x00"
 """Stands for the value in the validator's messages."""
 
+_LONGEST = 300
+"""Characters of such a message."""
+
 
 def validator_of(schema: Schema) -> jsonschema_rs.Validator:
     """Return what judges values by `schema`.
@@ -100,5 +103,5 @@ def _refuse(uri: str) -> NoReturn:
     raise ValueError(f"{uri} is outside the schema")
 
 
-def _clip(text: str, longest: int = 300) -> str:
-    return text if len(text) <= longest else text[:longest] + "…"
+def _clip(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

@@ -38,11 +38,9 @@ class Heading(msgspec.Struct, frozen=True, gc=False):
     """RFC 3339; whether it can be answered is the gateway's to say."""
 
 
-def call_schema(row: Schema, max_rows: int | None = None) -> Schema:
+def call_schema(row: Schema) -> Schema:
     """Return the JSON Schema of a call's body whose rows are as `row` says."""
-    rows: Schema = {"type": "array", "minItems": 1, "items": row}
-    if max_rows is not None:
-        rows["maxItems"] = max_rows
+    rows = {"type": "array", "minItems": 1, "items": row}
     return {
         "type": "object",
         "properties": {"input": row, "inputs": rows, **_ABOUT},

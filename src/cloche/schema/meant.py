@@ -54,8 +54,13 @@ def meant(schema: Schema, unknown_fields: UnknownFields = "refuse", each: ItemLi
     return result if each is None else _limited(result, each)
 
 
+def list_name(each: ItemList) -> str:
+    """Return the field of a call that is the list."""
+    return unescape(each.path.removeprefix("/"))
+
+
 def _limited(schema: Schema, each: ItemList) -> Schema:
-    name = unescape(each.path.removeprefix("/"))
+    name = list_name(each)
     items = schema.get("properties", {}).get(name)
     if not isinstance(items, dict) or types_of(items) != ["array"]:
         raise InvalidSchema(reason=f"it has no list (type array) at {each.path}")

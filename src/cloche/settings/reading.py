@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,6 +22,8 @@ _FORMS = {
     "nothing else in it: keys come from the environment"
 }
 """What is said where the pattern that a value has to fit would say little."""
+
+_UNKNOWN = re.compile("Object contains unknown field `(.+)`")
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -110,7 +114,7 @@ def _holds(tree: dict[str, Any], path: tuple[str, ...]) -> bool:
 
 def _read(file: Path, environ: Mapping[str, str], secrets: bool = True) -> dict[str, Any]:
     try:
-        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+        tree = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidSetting(name="file", source=file, reason=str(error)) from None
     if not secrets:
@@ -154,4 +158,14 @@ def _converted(tree: dict[str, Any], source: str) -> Settings:
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
         name = place.rstrip("`") or "file"
+        if unknown := _UNKNOWN.fullmatch(reason):
+            reason = f"there is no {unknown[1]}{_nearest(unknown[1], place.rstrip('`'))}"
         raise InvalidSetting(name=name, source=source, reason=_FORMS.get(name, reason)) from None
+
+
+def _nearest(name: str, table: str) -> str:
+    """Return what a setting of a table, or of none, was meant to be; or nothing."""
+    inside = f"{table}." if table else ""
+    known = {each.name.removeprefix(inside).split(".")[0] for each in declared() if each.name.startswith(inside)}
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""

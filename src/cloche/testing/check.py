@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.authoring.publish import Published
 from cloche.errors import ClocheError, InvalidExamples
 from cloche.home import Home, find_home

@@ -11,7 +11,7 @@ import msgspec
 import uuid_utils
 
 from cloche.log.columns import pack_text
-from cloche.ports import Cursor, Erasing, Filter, LogReader, Mark, Position, Sink
+from cloche.ports import PAGE_BYTES, Cursor, Erasing, Filter, LogReader, Mark, Position, Sink
 from cloche.values import RECORD_FORMAT, Exposure, Personal, Record, Timings, Tombstone
 
 
@@ -272,6 +272,15 @@ class LogContract(SinkContract):
         reader = self.open_reader(tmp_path)
         assert list(await reader.find(Filter(), 10, _cursor(records[1]))) == [records[0]]
         assert [record async for record in reader.scan(Filter(), _cursor(records[1]))] == [records[2]]
+
+    async def test_large_records_come_a_few_at_a_time(self, tmp_path: Path) -> None:
+        large = Personal(subject="ann", input=pack_text(b'["%s"]' % (b"x" * (PAGE_BYTES * 2 // 3))))
+        records = [make_record(number, large if number < 3 else None) for number in range(5)]
+        await self._keep(tmp_path, records)
+        reader = self.open_reader(tmp_path)
+        assert list(await reader.find(Filter(), 10)) == records[:0:-1]
+        assert list(await reader.find(Filter(subject="ann"), 10)) == records[2:0:-1]
+        assert list(await reader.find(Filter(), 10, _cursor(records[1]))) == [records[0]]
 
     async def test_a_scan_shows_the_log_as_it_stood_when_it_began(self, tmp_path: Path) -> None:
         await self._keep(tmp_path, [make_record(number) for number in range(500)])

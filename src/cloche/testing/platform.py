@@ -31,7 +31,7 @@ _USUAL: Final = Settings()
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-class Asked(TypedDict, total=False):
+class CallOptions(TypedDict, total=False):
     """What a call may say besides its rows."""
 
     version: str
@@ -105,7 +105,7 @@ class Platform:
         return applied
 
     def predict(
-        self, model: str, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]], **asked: Unpack[Asked]
+        self, model: str, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]], **asked: Unpack[CallOptions]
     ) -> dict[str, Any]:
         """Ask a model, and return the whole answer, as HTTP callers get it.
 
@@ -148,14 +148,14 @@ class Platform:
         self.close()
 
 
-def request_of(model: str, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]], asked: Asked) -> Request:
+def request_of(model: str, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]], asked: CallOptions) -> Request:
     """Return a call as every door makes it.
 
     Raises:
         TypeError: it says something that no call can.
     """
-    if unknown := asked.keys() - Asked.__annotations__.keys():
-        raise TypeError(f"a call has no {', '.join(sorted(unknown))}; it has {', '.join(Asked.__annotations__)}")
+    if unknown := asked.keys() - CallOptions.__annotations__.keys():
+        raise TypeError(f"a call has no {', '.join(sorted(unknown))}; it has {', '.join(CallOptions.__annotations__)}")
     body: dict[str, Any] = {"input" if isinstance(rows, Mapping) else "inputs": rows}
     body |= {name: value for name, value in asked.items() if name in ("as_of", "parameters")}
     return Request(

@@ -12,7 +12,8 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from cloche.assembly import Followed, follow_registry, open_interpreters
+from cloche.assembly.gateway import Followed, follow_registry
+from cloche.assembly.interpreters import open_interpreters
 from cloche.drivers import open_objects
 from cloche.errors import DoesNotLoad
 from cloche.gateway.traffic import in_force, load_model

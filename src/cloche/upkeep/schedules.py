@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from cloche.errors import ClocheError
+from cloche.errors.log import told
 from cloche.upkeep.ports import Leadership
 
 FIRST_S: Final = 20.0
@@ -146,7 +147,7 @@ class _Leader:
         try:
             return await self._leadership.lead(), None
         except (ClocheError, OSError) as error:
-            return False, str(error)
+            return False, told(error, "this server")
         except Exception:  # noqa: BLE001  whatever it is, it is asked again
             _log.exception("it can't be known which keeper leads")
             return False, "it failed; the keeper's output says how"
@@ -193,7 +194,7 @@ class _Course:
         try:
             await self._slices(stopping)
         except (ClocheError, OSError) as error:
-            failure = str(error)
+            failure = told(error, "this server")
             if failure != state.failure:
                 _log.warning("%s: %s", self._schedule.name, failure)
         except Exception:  # noqa: BLE001  whatever it is, it runs again, and so do the others

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 import cloche
-from cloche.assembly import KeeperParts
+from cloche.assembly.keeper import KeeperParts
 from cloche.settings import Settings
 from cloche.web import metrics
 from cloche.web.access import Access

@@ -34,7 +34,7 @@ def public(page: Page, registry: Registry) -> Page:
         try:
             return await page(request)
         except LogError as error:
-            raise type(error)(**error.details | {"where": "this server"}) from None
+            raise error.told_of("this server") from None
         except ClocheError as error:
             if error.details.get("where") != registry.where:
                 raise

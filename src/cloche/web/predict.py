@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -37,6 +38,8 @@ ARRIVED = "cloche.arrived"
 CALL_TASK = "cloche.call"
 MAX_SUBJECT = 256
 MAX_KEY = 255
+HEARS_OUT_S = 5.0
+"""How long a caller may go on sending a body that is refused."""
 _JSON: Header = (b"content-type", b"application/json")
 _REPEATED: Header = (b"idempotency-replayed", b"true")
 _SHORT = [b"%.3f" % (us / 1000) for us in range(1000)]
@@ -196,6 +199,7 @@ class PredictDoor:
         limit = self.max_body_bytes
         length = headers.get(b"content-length")
         if length is not None and int(length) > limit:
+            await _hear_out(headers, receive)
             raise BodyTooLarge(limit=limit)
         parts: list[bytes] = []
         size = 0
@@ -206,10 +210,25 @@ class PredictDoor:
             part: bytes = message.get("body", b"")
             size += len(part)
             if size > limit:
+                await _hear_out(headers, receive)
                 raise BodyTooLarge(limit=limit)
             parts.append(part)
             if not message.get("more_body", False):
                 return b"".join(parts)
+
+
+async def _hear_out(headers: Headers, receive: Receive) -> None:
+    """Drop what is left of a body that is refused, where the connection is to end with the answer.
+
+    One that is closed with bytes unread is reset, and takes the answer along: callers would be told of a broken
+    connection. Whoever waits to be asked for the body (Expect) has sent nothing yet.
+    """
+    if headers.get(b"connection", b"").lower() != b"close" or b"expect" in headers:
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(HEARS_OUT_S):
+            while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
+                pass
 
 
 def _waited_s(scope: Scope) -> float:

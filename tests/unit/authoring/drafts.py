@@ -3,7 +3,7 @@
 import json
 
 from cloche.authoring.draft import Draft
-from cloche.authoring.publish import GOLDEN
+from cloche.authoring.preparing import GOLDEN
 
 
 def draft(model, examples, **options):

@@ -8,7 +8,7 @@ import pytest
 from drafts import draft
 
 from cloche.authoring.caution import about_code
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 from cloche.authoring.sources import Code, collect
 from cloche.errors import GoldenMismatch
 

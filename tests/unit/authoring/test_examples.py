@@ -12,13 +12,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from cloche.authoring.examples import read_examples
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 from cloche.authoring.traits import Traits
 from cloche.errors import InvalidExamples
-from cloche.registry.bundle import Each
 
 FUNCTION = Traits("function", "heuristic", ways=("rows", "row"))
-EACH = Each(path="/items", item_id="id")
+EACH = {"each": "/items", "item_id": "id"}
 ROWS = [{"age": 3, "name": "a"}, {"age": 4, "name": "b"}]
 
 
@@ -78,11 +77,11 @@ def test_training_that_is_not_like_the_examples_is_refused(training, message):
 def test_training_calls_of_a_ranking_are_merged_too():
     calls = [{"market": "de", "items": [{"id": 1, "price": 2.0}]}]
     training = [{"market": None, "items": [{"id": 2, "price": None}]}]
-    schema = schema_of(calls, training, each=EACH)
+    schema = schema_of(calls, training, **EACH)
     assert schema["properties"]["market"]["type"] == ["null", "string"]
     assert schema["properties"]["items"]["items"]["properties"]["price"]["type"] == ["null", "number"]
     with pytest.raises(InvalidExamples, match="training is a DataFrame; give a list of calls like them"):
-        schema_of(calls, pd.DataFrame(calls), each=EACH)
+        schema_of(calls, pd.DataFrame(calls), **EACH)
 
 
 @pytest.mark.parametrize("form", ["calls", "rows"])
@@ -94,7 +93,7 @@ def test_an_estimator_ranks_with_what_training_says_may_be_null(form):
     columns = make_column_transformer((OneHotEncoder(), ["market", "brand"]), ("passthrough", ["price"]))
     model = make_pipeline(columns, LinearRegression()).fit(frame.drop(columns="id"), frame["price"])
     training = calls if form == "calls" else frame.drop(columns="id")
-    schema = prepare(draft(model, calls, training=training, each=EACH)).manifest.input_schema
+    schema = prepare(draft(model, calls, training=training, **EACH)).manifest.input_schema
     assert schema["properties"]["market"]["type"] == "string"
     item = schema["properties"]["items"]["items"]
     assert types(item) == {"id": "string", "price": "number", "brand": "string"}

@@ -8,7 +8,7 @@ import textwrap
 import pytest
 from drafts import draft, golden
 
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 
 SCRIPTS = {
     "a folder without __init__": (
@@ -97,7 +97,7 @@ SCRIPTS = {
 
 PREPARE = """
 from cloche.authoring.draft import Draft
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 rows = [{"x": 3, "kind": "car"}, {"x": 4, "kind": "van"}]
 prepared = prepare(Draft(model=model, name="m", version="1.0.0", examples=rows))
 print(json.dumps({path: len(data) for path, data in prepared.contents.items() if path.startswith("code/")}))

@@ -10,7 +10,7 @@ import pytest
 from drafts import draft
 
 from cloche.authoring.listings import Listings
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 from cloche.errors import DoesNotLoad
 
 SOURCE = textwrap.dedent(

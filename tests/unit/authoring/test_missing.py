@@ -4,7 +4,7 @@ import pytest
 from drafts import draft
 
 from cloche.authoring.missing import how_to_bring
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 from cloche.errors import DoesNotLoad
 
 LEFT = {
@@ -57,6 +57,24 @@ def test_a_file_of_the_folder_that_it_is_published_from(tmp_path, monkeypatch):
     told = how_to_bring(said, LEFT)
     assert told.startswith("rates.csv is in the folder that you publish from, and a worker has another one.")
     assert "files={'rates.csv': Path('rates.csv')}" in told
+
+
+def test_a_variable_that_workers_are_not_given(monkeypatch):
+    said = "KeyError: 'ZOO_API_KEY'"
+    assert how_to_bring(said, LEFT) is None
+    monkeypatch.setenv("ZOO_API_KEY", "s3cret")
+    assert how_to_bring(said, LEFT).startswith("ZOO_API_KEY is set here, and its name is that of a secret")
+    monkeypatch.setenv("ZOO_PLACE", "Berlin")
+    assert how_to_bring("KeyError: 'ZOO_PLACE'", LEFT) is None, "workers have it"
+
+
+def test_a_place_that_the_author_may_write_to_and_a_model_may_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file in ("out.txt", str(tmp_path / "out.txt")):
+        told = how_to_bring(f"PermissionError: [Errno 13] Permission denied: '{file}'", LEFT)
+        assert told.startswith(f"You may write to {file}, and a model may not")
+        assert "workers.writable" in told
+    assert how_to_bring("PermissionError: [Errno 13] Permission denied: '/nowhere/at/all/out.txt'", LEFT) is None
 
 
 def test_a_module_that_nothing_names(author):

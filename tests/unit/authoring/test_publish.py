@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import cloudpickle
@@ -20,7 +21,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from cloche.authoring.publish import EXAMPLES, prepare, publish
+from cloche.authoring.preparing import EXAMPLES, prepare
+from cloche.authoring.publish import publish
 from cloche.drivers import open_objects
 from cloche.errors import FileUnusable, GoldenMismatch, InvalidExamples, InvalidSchema, NotPublishable, VersionExists
 from cloche.registry.catalog import Registry
@@ -396,3 +398,19 @@ def test_publishing_the_same_script_again_is_nothing_new(tmp_path):
     assert outputs[0].returncode == outputs[1].returncode == 0, outputs[1].stderr
     assert outputs[0].stdout == outputs[1].stdout
     assert outputs[0].stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("deadline_ms", "said"),
+    [
+        (50, ["Its quickest example took 0.1 s, and a call has 50 ms: callers will get status 504. "]),
+        (None, []),
+    ],
+)
+def test_a_model_that_no_caller_will_wait_for_is_told_so(deadline_ms, said):
+    def slow(row):
+        time.sleep(0.1)
+        return row["a"]
+
+    notices = prepare(draft(slow, [{"a": 1.0}, {"a": 2.0}], deadline_ms=deadline_ms)).notices
+    assert [notice.partition("Publish it")[0] for notice in notices] == said

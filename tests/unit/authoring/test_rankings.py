@@ -8,7 +8,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 from cloche.errors import InvalidExamples
 from cloche.registry.bundle import Each
 
@@ -16,7 +16,7 @@ CALLS = [
     {"market": "de", "items": [{"id": f"p{number}", "price": number / 7, "stock": number % 5} for number in range(6)]},
     {"market": "at", "items": [{"id": "a", "price": 1.1, "stock": 1}, {"id": "b", "price": 9.9, "stock": 0}]},
 ]
-EACH = Each(path="/items", item_id="id", max_items=10)
+EACH = {"each": "/items", "item_id": "id", "max_items": 10}
 
 
 def ranker(calls=CALLS, **step):
@@ -26,9 +26,9 @@ def ranker(calls=CALLS, **step):
 
 
 def test_a_ranking_by_an_estimator_reads_items_in_single_precision():
-    prepared = prepare(draft(ranker(), CALLS, each=EACH))
+    prepared = prepare(draft(ranker(), CALLS, **EACH))
     manifest = prepared.manifest
-    assert manifest.each == EACH
+    assert manifest.each == Each("/items", "id", max_items=10)
     assert [(column.name, column.float32) for column in manifest.frame.columns] == [
         ("market", False),
         ("price", True),
@@ -52,13 +52,13 @@ def test_a_ranking_that_needs_double_precision_gets_it_and_says_so(module):
             def predict(self, X): return ((X["price"] * 1e9) % 1000).to_numpy()
         """
     )
-    prepared = prepare(draft(shop.Fine(), CALLS, each=EACH))
+    prepared = prepare(draft(shop.Fine(), CALLS, **EACH))
     assert not any(column.float32 for column in prepared.manifest.frame.columns)
     assert any("double precision" in notice for notice in prepared.notices)
 
 
 def test_a_ranking_by_a_function_and_by_a_model(module):
-    function = prepare(draft(lambda row: -row["price"] if row["market"] == "de" else row["stock"], CALLS, each=EACH))
+    function = prepare(draft(lambda row: -row["price"] if row["market"] == "de" else row["stock"], CALLS, **EACH))
     assert [item["id"] for item in golden(function)[0]["output"]][:2] == ["p0", "p1"]
     shop = module(
         """
@@ -69,7 +69,7 @@ def test_a_ranking_by_a_function_and_by_a_model(module):
                 return [row["price"] if row["stock"] else Refusal("sold_out", "none left") for row in rows]
         """
     )
-    model = prepare(draft(shop.Rank, CALLS, each=EACH, version="2.0.0"))
+    model = prepare(draft(shop.Rank, CALLS, **EACH, version="2.0.0"))
     assert [item["id"] for item in golden(model)[1]["output"]] == ["a"]
     for prepared in (function, model):
         assert [(column.name, column.float32) for column in prepared.manifest.frame.columns] == [("price", True)]
@@ -77,10 +77,10 @@ def test_a_ranking_by_a_function_and_by_a_model(module):
 
 
 def test_a_ranking_by_a_function_that_needs_double_precision_gets_it():
-    prepared = prepare(draft(lambda row: (row["price"] * 1e9) % 1000, CALLS, each=EACH))
+    prepared = prepare(draft(lambda row: (row["price"] * 1e9) % 1000, CALLS, **EACH))
     assert prepared.manifest.frame is None
     assert any("double precision" in notice for notice in prepared.notices)
-    random = prepare(draft(lambda row: (row["price"] * 1e9) % 1000, CALLS, each=EACH, golden="schema"))
+    random = prepare(draft(lambda row: (row["price"] * 1e9) % 1000, CALLS, **EACH, golden="schema"))
     assert random.manifest.frame is None
 
 
@@ -96,4 +96,4 @@ def test_a_ranking_by_a_function_that_needs_double_precision_gets_it():
 )
 def test_calls_that_are_no_rankings_are_refused(calls, message):
     with pytest.raises(InvalidExamples, match=message):
-        prepare(draft(lambda row: 1, calls, each=EACH))
+        prepare(draft(lambda row: 1, calls, **EACH))

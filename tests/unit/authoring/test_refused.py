@@ -16,9 +16,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 from cloche.errors import DoesNotLoad, GoldenMismatch, InvalidExamples, InvalidName, MissingExtra, NotPublishable
-from cloche.registry.bundle import Each
 
 ENDLESS = {}
 ENDLESS["x"] = ENDLESS
@@ -256,18 +255,20 @@ def test_text_that_names_a_file_is_refused(tmp_path):
         {"method": 1},
         {"score": "price"},
         {"required": "carrier"},
+        {"required": iter(["a"])},
+        {"required": 3},
         {"files": ["clf.joblib"]},
-        {"each": Each("items", "sku")},
-        {"each": Each("/", "sku")},
-        {"each": Each("/items/all", "sku")},
-        {"each": Each("/items", 3)},
-        {"each": Each("/items", "sku", "up")},
-        {"each": Each("/items", "sku", max_items=0)},
+        {"item_id": "sku", "each": "items"},
+        {"item_id": "sku", "each": "/"},
+        {"item_id": "sku", "each": "/items/all"},
+        {"each": "/items", "item_id": 3},
+        {"each": "/items", "item_id": "sku", "order": "up"},
+        {"each": "/items", "item_id": "sku", "max_items": 0},
     ],
 )
 def test_options_that_mean_nothing_are_refused_before_they_are_written_down(options):
-    (name,) = options
-    with pytest.raises(NotPublishable, match=f"with {name}="):
+    *_, wrong = options
+    with pytest.raises(NotPublishable, match=f"with {wrong}="):
         prepare(draft(lambda row: 1, [{"a": 1, "items": [{"sku": 1}]}], **options))
 
 

@@ -14,12 +14,11 @@ from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 from cloche.authoring.trial import Trial
 from cloche.errors import InvalidExamples, InvalidSchema, NotPublishable, SchemaMismatch
-from cloche.registry.bundle import Each
 
-EACH = Each(path="/items", item_id="id")
+EACH = {"each": "/items", "item_id": "id"}
 
 SHOP = """
     from __future__ import annotations
@@ -104,7 +103,7 @@ def test_a_model_without_a_hint_gets_dicts_with_the_values_of_the_notebook(shop,
 def test_a_ranking_gives_its_model_dicts(shop):
     calls = [{"items": [{"id": 1, "day": "2026-01-01", "price": "1"}]}]
     with pytest.raises(NotPublishable, match="a ranking with rows of type Quote: its model gets dicts"):
-        prepare(draft(shop.Days, calls, each=EACH))
+        prepare(draft(shop.Days, calls, **EACH))
 
 
 SCRIPT = """

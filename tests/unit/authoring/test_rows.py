@@ -25,7 +25,6 @@ from cloche.authoring.rows import json_of
 from cloche.authoring.same import first_difference
 from cloche.authoring.traits import Traits
 from cloche.errors import InvalidExamples, InvalidSchema, NotPublishable
-from cloche.registry.bundle import Each
 from cloche.runtimes.worker.fields import row_reader
 from cloche.runtimes.worker.manifest import fields_of
 from cloche.runtimes.worker.ranking import flatten
@@ -280,8 +279,7 @@ def test_what_a_dict_can_not_get_back_is_refused(rows, message):
 
 def test_the_dicts_of_a_ranking():
     calls = [{"day": date(2026, 1, 1), "items": [{"id": 1, "until": date(2026, 1, 2)}, {"id": 2, "until": None}]}]
-    each = Each("/items", "id")
-    examples = read_examples(draft(len, calls, each=each), FUNCTION, "rows")
+    examples = read_examples(draft(len, calls, each="/items", item_id="id"), FUNCTION, "rows")
     assert examples.calls[0]["items"][0] == {"id": 1, "until": "2026-01-02"}
     item = examples.schema["properties"]["items"]["items"]["properties"]
     assert item["until"] == {"type": ["string", "null"], "format": "date"}

@@ -12,7 +12,7 @@ from drafts import draft
 from sklearn.linear_model import LinearRegression
 
 from cloche.authoring import trial
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 from cloche.model import Model
 
 pytest.importorskip("picklescan", reason="picklescan is not installed (cloche[scan])")

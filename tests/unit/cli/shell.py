@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.drivers.sqlite import SqliteSink
 from cloche.home import Home
 from cloche.log.spool import open_spool

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from shell import put_version
 
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 
 FILE = """\
 # delays of flights

@@ -44,6 +44,7 @@ def test_there_and_back(run, filled, folder, other):
     made = run("backup", "--to", folder / "backups")
     assert made.exit_code == 0, made.stderr
     assert "releases  up to 1" in made.stdout
+    assert "log       0." in made.stdout
     command = made.stdout.strip().splitlines()[-1].partition("FOLDER ")[2].split()
     back = run("--home", other, *command)
     assert back.exit_code == 0, back.stderr
@@ -105,12 +106,13 @@ def test_what_lies_elsewhere_is_named(run, filled, folder, other, monkeypatch):
     made = run("backup", "--to", folder / "backups")
     assert made.exit_code == 0, made.stderr
     assert (
-        f"Not in it: the registry at {(folder / 'models').as_uri()}. Copy it with: cloche registry copy" in made.stdout
+        f"NOT in it: the registry at {(folder / 'models').as_uri()}. Copy it with `cloche registry copy" in made.stdout
     )
     assert "pg_dump --format=custom --file=cloche.dump postgresql://db.example/cloche" in made.stdout
     assert "answers to repeated calls at redis://keys.example/0" in made.stdout
     assert "x.example" not in made.stdout
-    assert len([line for line in made.stdout.splitlines() if line.startswith("Not in it")]) == 3
+    assert len([line for line in made.stdout.splitlines() if line.startswith("NOT in it")]) == 3
+    assert "log       NOT in it\nreleases  NOT in it\n" in made.stdout
 
 
 def test_what_can_not_be_looked_at_now_does_not_keep_a_home_from_coming_back(run, filled, folder, other, monkeypatch):

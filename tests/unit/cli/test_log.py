@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
 import os
 import shlex
+import signal
 import sqlite3
 import subprocess
 import time
@@ -17,6 +19,7 @@ import pytest
 from shell import CLOCHE, fill_log, leave_in_spool, put_version
 
 from cloche.cli.log.filters import MOMENT
+from cloche.cli.log.replay import _stopped_by_hand
 from cloche.log.export import begin
 from cloche.log.filters import make_query
 from cloche.log.lines import CsvFile
@@ -40,6 +43,21 @@ def test_query_shows_the_newest_first(run, records):
     assert lines[0].split()[:3] == ["time", "id", "model"]
     assert [line.split()[0][-8:] for line in lines[1:]] == [".000050Z", ".000039Z", ".000038Z"]
     assert "There may be more" in run("log", "query", "--limit", 3).stderr
+
+
+def test_a_page_of_large_records_ends_early_and_says_how_to_go_on(run, records, monkeypatch):
+    monkeypatch.setattr("cloche.cli.log.query._MOST_BYTES", 100)
+    page = run("log", "query", "--json", "--limit", 100)
+    assert 1 <= len(page.stdout.splitlines()) < 10
+    assert "There may be more. Go on: cloche log query" in page.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+async def test_a_replay_that_is_asked_to_end_ends_with_what_it_has(name):
+    stopped = _stopped_by_hand()
+    signal.raise_signal(signal.Signals[name])
+    await asyncio.wait_for(stopped.wait(), 5)
+    assert asyncio.get_running_loop().remove_signal_handler(signal.SIGINT) is False, "once more ends it at once"
 
 
 def test_query_for_programs_is_what_export_writes(run, records, folder):
@@ -250,6 +268,34 @@ def test_verify_names_a_record_that_was_changed_and_checks_an_anchor(run, home, 
     gone = run("log", "verify", "--anchor", str(anchor))
     assert gone.exit_code == 1
     assert "Broken chain: 3 records of spool" in gone.stdout
+
+
+def test_a_log_that_keeps_neither_seals_nor_counts_says_so(run, home, folder):
+    (folder / "cloche.toml").write_text(f'[log]\nsinks = ["parquet+{(folder / "store").as_uri()}"]\n')
+    leave_in_spool(home, [make_record(1)])
+    checked = run("log", "verify")
+    assert checked.exit_code == 0
+    assert "sealed   none: " in checked.stdout
+    assert checked.stdout.endswith(
+        "Without seals nobody can tell whether the rest of a record was changed, or whether "
+        "records were removed or put in.\n"
+    )
+    assert json.loads(run("log", "verify", "--json").stdout)["is_sealed"] is False
+    refused = run("log", "verify", "--anchor-out", "anchor.json")
+    assert (refused.exit_code, "a log without seals has no chains" in refused.stderr) == (1, True)
+    assert not (folder / "anchor.json").exists()
+    uncounted = run("log", "stats", "--model", "toy")
+    assert (uncounted.exit_code, "are not counted by time" in uncounted.stderr) == (1, True)
+
+
+def test_a_log_that_names_people_by_codes_is_sealed_and_counted_like_any_other(run, home, folder):
+    (folder / "key").write_text("secret")
+    (folder / "cloche.toml").write_text(f'[log]\nsubject = "hmac"\nsubject_key = "file:{folder / "key"}"\n')
+    leave_in_spool(home, [make_record(1)])
+    put_version(home, "toy", "1.0.0")
+    counted = run("log", "stats", "--model", "toy", "--since", "2026-01-01T00:00:00Z", "--by", "day", "--json")
+    assert json.loads(counted.stdout)["total"][0]["calls"] == 1
+    assert "1 are as their seals say; 0 have none" in run("log", "verify").stdout
 
 
 @pytest.mark.parametrize(

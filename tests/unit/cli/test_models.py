@@ -8,7 +8,7 @@ import json
 import pytest
 from shell import put_version
 
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.registry.bundle import Each
 from cloche.registry.traffic import Constant
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from shell import put_version
 
+from cloche import optimize
+
 
 @pytest.fixture
 def delays(home):
@@ -26,6 +28,14 @@ def test_what_can_not_be_is_said_at_once(run, delays, arguments, said):
     result = run("models", "optimize", *arguments)
     assert result.exit_code == 1
     assert said in result.stderr
+
+
+def test_consent_is_to_something(run, delays):
+    result = run("models", "optimize", "delays", "1.0.0", "--accept-loss")
+    assert result.exit_code == 2
+    assert "--accept-loss goes with --trees" in result.stderr
+    with pytest.raises(ValueError, match="accept_loss goes with trees"):
+        optimize("delays", "1.0.0", accept_loss=True)
 
 
 @pytest.mark.parametrize("option", [("--tolerance", "2"), ("--rows", "0"), ("--trees", "0")])

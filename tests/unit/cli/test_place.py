@@ -59,6 +59,13 @@ def test_the_folder_around_a_home_is_no_home(run, home, folder):
     assert f"did you mean --home {home.path}?" in result.stderr
 
 
+def test_an_empty_home_is_not_the_folder_where_one_is(run, folder):
+    result = run("--home", "", "models", "ls")
+    assert result.exit_code == 2
+    assert "--home: it is empty; name a folder, or leave it out" in result.stderr
+    assert list(folder.iterdir()) == []
+
+
 def test_a_home_that_can_not_be_read_is_said_without_a_traceback(run, folder):
     (folder / "file").write_text("no folder")
     result = run("--home", folder / "file" / "home", "init")

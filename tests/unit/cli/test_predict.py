@@ -74,7 +74,7 @@ LINES = [
 
 
 def test_lines_in_lines_out(served):
-    done = served.run("predict", "delays", "-", stdin="\n".join(LINES) + "\n\n", status=1)
+    done = served.run("predict", "delays", "-", stdin="\ufeff" + "\n".join(LINES) + "\n\n", status=1)
     answers = [json.loads(line) if line else None for line in done.stdout.splitlines()]
     codes = [answer["error"]["code"] if isinstance(answer, dict) else answer for answer in answers]
     assert codes == [12.5, None, "invalid_json", "model_failed", "invalid_json", "invalid_json", "schema_mismatch", 7.0]

@@ -7,7 +7,7 @@ from importlib import metadata
 
 import pytest
 
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.processes.boot import ServerFile
 from cloche.registry.release import Reason
 from cloche.registry.routing import start_if_first

@@ -66,11 +66,18 @@ def test_a_pickle_is_opened_by_workers_alone(shell):
         ("delays:nothing", "rows.json", "has no attribute 'nothing'"),
         ("delays:time", "rows.json", "module"),
         ("delays:expected", "delays.py", "is not named"),
+        ("delays.py:expected", "rows.json", "Name the module: delays:expected"),
         ("delays:expected", "broken.json", "broken.json"),
+        ("delays:expected", "empty.json", "empty.json is empty"),
+        ("delays:expected", "windows.json", "windows.json is UTF-16, as PowerShell writes files; save it as UTF-8"),
+        ("delays:expected", "excel.csv", "excel.csv has one column, 'carrier;distance'; separate them by commas"),
     ],
 )
 def test_what_can_not_be_published_is_said_without_a_traceback(shell, target, examples, said):
     (shell.folder / "broken.json").write_text('[{"carrier": ')
+    (shell.folder / "empty.json").write_text("\n")
+    (shell.folder / "windows.json").write_text('[{"carrier": "UA"}]', encoding="utf-16")
+    (shell.folder / "excel.csv").write_text("carrier;distance\nUA;1400\n")
     failed = shell.publish("1.0.0", target, examples=examples, status=1)
     assert said in failed.stderr
     assert "Traceback" not in failed.stderr
@@ -98,6 +105,14 @@ def test_examples_come_in_the_usual_files(shell, name):
         write(shell.folder / name, index=False)
     else:
         rows.to_json(shell.folder / name, orient="records", lines=True)
+    shell.publish(examples=name)
+
+
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl", "rows.csv"])
+def test_files_that_windows_wrote(shell, name):
+    row = '{"carrier": "UA", "distance": 1400}'
+    text = {"rows.json": f"[{row}]", "rows.jsonl": f"{row}\r\n{row}\r\n", "rows.csv": "carrier,distance\r\nUA,1400\r\n"}
+    (shell.folder / name).write_bytes(b"\xef\xbb\xbf" + text[name].encode())
     shell.publish(examples=name)
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from shell import fill_log, put_version
 
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.insight.rollout import begin
 from cloche.registry.release import Reason
 from cloche.registry.rollout import carry, change

@@ -7,10 +7,11 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from cloche.drivers import OBJECT_STORES, Driver, objects, open_objects
-from cloche.drivers.objects import ObstoreObjects
+from cloche.drivers.objects import ObstoreObjects, _reason
 from cloche.errors import InvalidSetting, MissingExtra, StoreUnavailable
 from cloche.ports import ObjectStore
 from cloche.testing import ObjectStoreContract
@@ -124,6 +125,17 @@ async def test_a_store_that_is_not_there_fails_by_our_name(caplog):
 async def test_a_store_that_refuses_fails_by_our_name(denying, status, reason, caplog):
     denying.status = status
     await fails(bucket(denying.server_port), reason, caplog)
+
+
+def test_who_has_set_no_credentials_is_told_so():
+    asked = BaseError("Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 1.5ms")
+    assert _reason(asked).startswith("there are no credentials for it")
+
+
+async def test_what_can_not_be_written_is_named_as_people_know_it(tmp_path):
+    with pytest.raises(OSError, match="a" * 253) as raised:
+        await open_objects(tmp_path.as_uri()).put_if_absent("a" * 253, b"x")
+    assert raised.value.filename == str(tmp_path / ("a" * 253))
 
 
 async def test_a_put_whose_answer_is_lost_was_made_all_the_same(bucket, faulty):

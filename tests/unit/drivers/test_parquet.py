@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import msgspec
 import pandas
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -318,6 +319,24 @@ async def test_nothing_of_what_was_erased_is_left_in_the_folder(tmp_path):
     reader = ParquetReader(CommitLog.from_url(f"parquet+{tmp_path.as_uri()}"))
     assert await reader.get(other.id) == other
     assert await reader.count(Filter(subject=secret)) == 0
+
+
+async def test_what_a_personal_part_is_found_by_and_does_not_say_is_damage(tmp_path):
+    sink = ParquetSink(CommitLog.from_url(f"parquet+{tmp_path.as_uri()}"), pace_s=0)
+    newer = Personal("ann", msgspec.Raw(msgspec.msgpack.encode([9, "call"])), failure="Traceback")
+    records = [make_record(0, Personal("ann")), make_record(1, newer), make_record(2, personal=b"\xff")]
+    await sink.write(records)
+    reader = ParquetReader(CommitLog.from_url(f"parquet+{tmp_path.as_uri()}"))
+    assert list(await reader.find(Filter(subject="ann"), 10)) == records[1::-1]
+    (path,) = tmp_path.rglob("day=*/*.parquet")
+    table = pq.read_table(path, partitioning=None)
+    for name, value in (("subject", "eve"), ("failed", True)):
+        changed = [value, *table[name].to_pylist()[1:]]
+        place = table.column_names.index(name)
+        pq.write_table(table.set_column(place, table.schema.field(name), [changed]), path)
+        found = await reader.get(records[0].id)
+        assert (found.personal_digest, found.personal) == (b"", records[0].personal)
+        assert await reader.get(records[1].id) == records[1]
 
 
 def holds(folder, text):

@@ -28,7 +28,7 @@ from cloche.drivers.postgres.address import Address
 from cloche.drivers.postgres.migrate import MIGRATIONS, upgrade
 from cloche.drivers.postgres.months import Month
 from cloche.drivers.postgres.opening import ALONE, REVISION
-from cloche.drivers.postgres.searching import get_query, records_query
+from cloche.drivers.postgres.searching import get_query, page_query
 from cloche.errors import InvalidSetting, NewerFormat, QueryTooSlow, SinkUnavailable
 from cloche.log.chain import SealedSink
 from cloche.log.direct import SinkJournal
@@ -449,12 +449,12 @@ async def test_every_search_uses_its_index_and_no_more_months_than_it_must(datab
         (Filter(failed=True), "time_us_id_idx1"),
         (Filter(shadows=first.id), "shadows_idx"),
     ):
-        plan = plan_of(database, records_query(wanted, None, newest_first=True, limit=10))
+        plan = plan_of(database, page_query(wanted, None, 10))
         assert index in plan, plan
         assert "Seq Scan" not in plan, plan
-    assert "2026_02" not in plan_of(database, records_query(hour, None, newest_first=True, limit=10))
+    assert "2026_02" not in plan_of(database, page_query(hour, None, 10))
     before = Cursor(first.time_us + 1, first.id)
-    assert "2026_02" not in plan_of(database, records_query(Filter(), before, newest_first=True, limit=10))
+    assert "2026_02" not in plan_of(database, page_query(Filter(), before, 10))
     plan = plan_of(database, get_query(first.id, (first.time_us - 1, first.time_us + 1)))
     assert "2026_01_pkey" in plan
     assert "2026_02" not in plan
@@ -520,6 +520,24 @@ def test_a_writer_of_a_database_of_today_needs_no_migrations(database):
         assert (
             subprocess.run(command, capture_output=True, text=True, check=True, env=environ).stdout.strip() == expected
         )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update cloche.personal set subject = 'eve'",
+        "update cloche.personal set subject = null",
+        "update cloche.inference set failed = true",
+    ],
+)
+async def test_what_a_personal_part_is_found_by_and_does_not_say_is_damage(database, change):
+    record = make_record(1, Personal("ann\0b"))
+    async with opened(database) as sink:
+        await sink.write([record])
+    assert await kept(database) == [record]
+    done(database, change)
+    (found,) = await kept(database)
+    assert (found.personal_digest, found.personal) == (b"", record.personal)
 
 
 @pytest.mark.parametrize("change", ["timings_us = '{null}'", "labels = '[1]'", "exposure = '[1]'"])

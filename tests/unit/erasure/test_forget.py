@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from cloche.drivers import TABLE_FILES, table_file
 from cloche.drivers.sqlite import SqliteReader, SqliteSink
 from cloche.erasure.forget import LATE_US
 from cloche.errors import NotHeld
-from cloche.log.export import State, export, folder_of
+from cloche.log.export import State, export, folder_of, unfinished
 from cloche.log.reading import to_json
 from cloche.log.search import Query
 from cloche.log.subjects import Subjects
@@ -201,6 +202,37 @@ async def test_an_export_that_was_under_way_loses_them_once_it_is_complete(host,
     assert host.bytes_of("ann-marker") == []
 
 
+@pytest.mark.parametrize("suffix", TABLE_FILES)
+async def test_an_export_that_goes_on_after_the_last_look_loses_who_was_forgotten_meanwhile(host, person, suffix):
+    await host.record(person("ann-marker"), person("bob", 1), person("eve", 2))
+    begun_us = time.time_ns() // 1000 - 3_600_000_000
+    out, kind = host.folder / f"all{suffix}", table_file(suffix)
+    async with host.forgetting() as forgetting:
+        await forgetting.forget("nobody", "me", "to ship")
+        await forgetting.hold("eve", "lawyer", "case 3")
+        reader = SqliteReader(host.log)
+        look = partial(host.exports.leave_out_forgotten, host.orders, begun_us, suffix)
+        found = []
+
+        async def cut_short(file):
+            raise InterruptedError
+
+        async def last_look(file):
+            found.append(await look(file))
+
+        with pytest.raises(InterruptedError):
+            await export(reader, State(Query(), begun_us), out, kind, last_look=cut_short)
+        await forgetting.forget("ann-marker", "me", "ticket")
+        await forgetting.forget("eve", "me", "ticket")
+        await export(reader, unfinished(out), out, kind, last_look=last_look)
+        assert found == [1]
+        assert host.bytes_of("ann-marker") == []
+        assert len(rows(out)) == 3
+        assert len(host.bytes_of("secret of eve")) > 1
+        recent = partial(host.exports.leave_out_forgotten, host.orders, time.time_ns() // 1000, suffix)
+        assert await recent(out) == 0, "the keeper looks into it"
+
+
 async def test_who_was_forgotten_by_an_earlier_cloche_is_not_looked_for_once_more(host, person):
     await host.record(person("ann"))
     async with host.forgetting() as forgetting:
@@ -236,6 +268,46 @@ async def test_a_sink_gets_nothing_of_them_that_it_had_read_before(host, person)
         assert (await order).done
         await shipping
     assert host.bytes_of("ann-marker") == []
+
+
+async def test_answers_go_though_another_host_was_quicker_with_the_log_that_they_share(host, person):
+    ann, held, bob = person("ann"), person("ann", 1, "pricing"), person("bob", 2)
+    await host.record(ann, held, bob)
+    async with host.forgetting() as forgetting:
+        await forgetting.forget("nobody", "me", "to ship")
+        await forgetting.hold("ann", "lawyer", "case 3", "pricing")
+        for record in (ann, held, bob):
+            await host.keys.claim(record.id * 2, bytes(32), bytes(16), 10)
+            await host.keys.settle(record.id * 2, bytes(16), b"answer", record.id)
+        settle = forgetting._records.settle
+
+        async def settled():
+            await next(iter(host.shipper.sinks.values())).erase([ann], Tombstone(1, "another host", "ticket", 3))
+            return await settle()
+
+        forgetting._records.settle = settled
+        report = await forgetting.forget("ann", "me", "ticket")
+        assert {place.place: place.erased for place in report.places if place.erased} == {"kept answers": 1}
+        assert [await host.keys.claim(each.id * 2, bytes(32), bytes(16), 10) is None for each in (ann, held, bob)] == [
+            *(True, False, False),
+        ]
+
+
+async def test_an_order_is_carried_out_once_though_the_schedule_comes_in_between(host, person):
+    await host.record(person("ann"))
+    async with host.forgetting() as forgetting:
+        given = forgetting._orders.give
+
+        async def slowly(*order):
+            made = await given(*order)
+            repeating.append(asyncio.create_task(forgetting.repeat()))
+            await asyncio.sleep(0)
+            return made
+
+        repeating = []
+        forgetting._orders.give = slowly
+        assert (await forgetting.forget("ann", "me", "ticket")).erased == 1
+        assert await repeating[0] is None
 
 
 async def test_every_hold_that_matters_is_said(host, person):

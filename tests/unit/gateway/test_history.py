@@ -326,10 +326,10 @@ async def test_a_store_that_hangs_is_waited_for_until_the_deadline(shop: Shop, h
             except ServingError as error:
                 said.append(error.code)
 
-        loop, tasks = asyncio.get_running_loop(), set[asyncio.Task[None]]()
-        eager.run(call(50), loop, tasks)
+        loop, tasks, abreast = asyncio.get_running_loop(), set[asyncio.Task[None]](), eager.Abreast()
+        abreast.run(call(50), loop, tasks)
         await until(lambda: said == ["version_loading"], within_s=2)
-        eager.run(call(20_000), loop, tasks)
+        abreast.run(call(20_000), loop, tasks)
         await asyncio.sleep(0.05)
         reading.set()
         await until(lambda: len(said) == 2)

@@ -167,7 +167,7 @@ async def test_where_the_live_version_fails_the_shadow_is_asked_too(gateway: Gat
     ("error", "outcome", "failure"),
     [
         (ModelFailed(id="x", private={"traceback": "KeyError", "printed": "hm"}), "model_failed", "KeyError"),
-        (WorkerCrashed(model="toy", version="2.0.0"), "worker_crashed", "The worker died"),
+        (WorkerCrashed(model="toy", version="2.0.0"), "worker_crashed", "cloche models logs toy"),
         (SchemaMismatch(model="toy", version="2.0.0", faults=[]), "schema_mismatch", "does not fit the schema"),
         (ZeroDivisionError(), "unforeseen", None),
     ],

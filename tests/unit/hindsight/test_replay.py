@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ import pytest
 
 from cloche import Refusal
 from cloche.drivers import table_file
-from cloche.errors import ExportUnfinished
+from cloche.drivers.sqlite import SqliteReader
+from cloche.errors import ExportUnfinished, SinkUnavailable
 from cloche.hindsight.replay import Replay, Watching, read_sample
+from cloche.log import export
 from cloche.log.export import State, folder_of, new_file
 from cloche.log.search import Query, read_cursor
 from cloche.pages import plain
 from cloche.pages.replay import replay_page
+from cloche.ports import Cursor, Filter
 from cloche.values import Record
 from past import Past
 
@@ -126,6 +129,39 @@ def test_it_can_be_stopped_and_gone_on_with(past: Past):
     assert (begun.calls + ended.calls, ended.after) == (40, None)
     times = Counter(record.id for record in first.records + second.records)
     assert (len(times), set(times.values())) == (40, {2})
+
+
+class Leaving(SqliteReader):
+    """A log that can be read for so many scans."""
+
+    def __init__(self, past: Past, scans: int) -> None:
+        super().__init__(past.home.log)
+        self.scans = scans
+
+    async def scan(self, wanted: Filter, after: Cursor | None = None) -> AsyncIterator[Record]:
+        if self.scans == 0:
+            raise SinkUnavailable(where="there", reason="it is gone")
+        self.scans -= 1
+        async for record in super().scan(wanted, after):
+            yield record
+
+
+def test_a_log_that_goes_away_in_the_middle_leaves_what_came_of_it_until_then(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(export, "_MOST_RECORDS", 20)
+    written = Written()
+    found = past.replay("risk", "2.0.0", Watching(answers=written), reader=Leaving(past, 1))
+    assert (found.calls, len(written.records)) == (20, 40)
+    assert found.failure is not None
+    assert "gone" in found.failure
+    page = plain(replay_page(found))
+    assert f"it was stopped after the inference of {found.stopped_at}: {found.failure}" in page
+    assert found.after is not None
+    rest = past.replay("risk", "2.0.0", after=read_cursor(found.after))
+    assert (found.calls + rest.calls, rest.failure, rest.stopped_at) == (40, None, None)
+    with pytest.raises(SinkUnavailable):
+        past.replay("risk", "2.0.0", reader=Leaving(past, 0))
 
 
 def test_what_goes_on_has_the_sample_of_what_was_stopped(past: Past):

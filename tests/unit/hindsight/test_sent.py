@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cloche.assembly import open_log
+from cloche.assembly.log import open_log
 from cloche.hindsight.sent import sent_to
 from cloche.home import Home
 from cloche.registry.bundle import Each

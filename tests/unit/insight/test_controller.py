@@ -11,7 +11,7 @@ import pytest
 from arms import Log, call
 
 import cloche
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.home import Home
 from cloche.insight.controller import Controller
 from cloche.insight.preflight import Preflight

@@ -6,10 +6,13 @@ import fcntl
 import io
 import json
 import os
+from pathlib import Path
 
 import msgspec
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloche.drivers import TABLE_FILES, table_file
 from cloche.drivers.sqlite import SqliteReader, SqliteSink
@@ -18,6 +21,7 @@ from cloche.log import export as exporting
 from cloche.log.columns import pack_call, pack_ranking, pack_text
 from cloche.log.contents import read_condition
 from cloche.log.export import begin, export, folder_of, unfinished, write_lines
+from cloche.log.lines import CsvFile
 from cloche.log.reading import to_json
 from cloche.log.search import Query
 from cloche.ports import Filter
@@ -25,6 +29,21 @@ from cloche.testing import make_record
 from cloche.values import Exposure, Personal
 
 KINDS = pytest.mark.parametrize("suffix", TABLE_FILES)
+FORMULAS = [
+    "=1+1",
+    "=cmd|' /C calc'!A0",
+    "+1",
+    "-",
+    "@SUM(A1)",
+    "\t=",
+    "\r=",
+    "\n=",
+    "x\r=1",
+    "'=1",
+    "''",
+    "＝1",
+    "'t Hooft",
+]
 CALL = {"visitor": "v", "items": [{"id": "a", "x": 1.5}, {"id": "b", "x": 2.5}]}
 
 
@@ -125,6 +144,27 @@ async def test_a_table_has_typed_columns_in_parquet_and_the_same_as_text_in_csv(
         for name in ("id", "model", "subject", "input", "output", "refusals", "parameters", "printed", "traceback"):
             assert (typed[name] or "") == plain[name]
         assert plain["many"] == ("true" if typed["many"] else "false")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=3) | st.sampled_from(FORMULAS))
+def test_text_is_no_formula_in_csv_and_can_be_had_back_as_it_was(text):
+    record = make_record(0, Personal(subject=text, printed=text, failure=text, output=pack_text(b"[-1.5]")))
+    lines = CsvFile.head + CsvFile(Path()).lines([record])
+    (row,) = csv.DictReader(io.StringIO(lines.decode(), newline=""))
+    for name in ("subject", "printed", "traceback"):
+        assert not row[name].startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+        assert row[name].removeprefix("'") == text
+    assert (row["output"], row["predict_us"], row["input"]) == ("-1.5", "4", "")
+
+
+@pytest.mark.parametrize("subject", ["=1+1", "'", "'=1", "+4915550147", "'t Hooft"])
+def test_who_is_in_a_csv_is_found_there_by_the_name_that_callers_use(tmp_path, subject):
+    lines = CsvFile.head + CsvFile(tmp_path).lines([make_record(0, Personal(subject=subject))])
+    (tmp_path / "new.csv").write_bytes(lines)
+    (tmp_path / "of_an_earlier_version.csv").write_bytes(lines.replace(b",''t Hooft,", b",'t Hooft,"))
+    for path in (tmp_path / "new.csv", tmp_path / "of_an_earlier_version.csv"):
+        assert CsvFile.erase(path, tmp_path / "draft", lambda row: row.subject == subject) == 1
+        assert subject not in (tmp_path / "draft").read_text()
 
 
 @KINDS

@@ -121,6 +121,32 @@ async def test_garbage_in_the_place_of_a_personal_part_is_named(place, records, 
     assert name(records[17]) in (*report.damaged, *report.unexplained)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update personal set subject = 'eve' where id = ?",
+        "update personal set subject = null where id = ?",
+        "update personal set subject = x'ff' where id = ?",
+        "update personal set time_us = 5 where id = ?",
+        "update inference set failed = 1 where id = ?",
+    ],
+)
+async def test_a_column_by_which_a_personal_part_is_not_found_any_more_is_named(place, records, change):
+    alter(place, change, (records[17].id,))
+    report = await check(place)
+    assert (report.damaged, report.seals.changed) == ([name(records[17])], [name(records[17])])
+    alter(place, "delete from seal")
+    assert (await check(place)).damaged == [name(records[17])], "a log that has no seals, too"
+
+
+async def test_somebody_who_is_named_beside_what_was_erased_is_named(place, records):
+    sink = SqliteSink(place.path)
+    await sink.erase(records[:2], Tombstone(1, "ann", "ticket", 1))
+    await sink.close()
+    alter(place, "update personal set subject = 'ann' where id = ?", (records[1].id,))
+    assert (await check(place)).seals.changed == [name(records[1])]
+
+
 async def test_a_personal_part_that_nobody_has_erased_and_that_is_gone_is_named(place, records):
     sink = SqliteSink(place.path)
     await sink.erase(records[:2], Tombstone(1, "ann", "ticket", 1))
@@ -142,7 +168,8 @@ async def test_garbage_in_a_seal_does_not_end_the_check(place, records, column):
 
 async def test_a_personal_part_that_was_changed_with_its_digest_is_named(place, records):
     forged = make_record(17, Personal(subject="somebody else"))
-    alter(place, "update personal set data = ? where id = ?", (forged.personal, records[17].id))
+    values = (forged.personal, "somebody else", records[17].id)
+    alter(place, "update personal set data = ?, subject = ? where id = ?", values)
     alter(place, "update inference set personal_digest = ? where id = ?", (forged.personal_digest, records[17].id))
     report = await check(place)
     assert (report.damaged, report.seals.changed) == ([], [name(records[17])])

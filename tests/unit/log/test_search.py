@@ -7,6 +7,7 @@ import pytest
 
 from cloche.drivers.sqlite import SqliteReader, SqliteSink
 from cloche.errors import QueryTooSlow
+from cloche.log import pages
 from cloche.log import search as searching
 from cloche.log.contents import read_condition
 from cloche.log.search import Query, cursor_of, read_cursor, search, write_cursor
@@ -54,31 +55,28 @@ async def test_without_contents_a_page_says_where_the_next_begins(log):
     assert (await search(reader, Query(), 1000, page.next)).next is None
 
 
-async def test_large_records_are_read_a_few_at_a_time_and_small_ones_more_and_more(log, monkeypatch):
+async def test_a_page_goes_on_where_the_size_of_its_records_has_cut_what_was_read(log, monkeypatch):
     reader, records = log
-    asked = []
+    size = len(records[-1].personal)
+    monkeypatch.setattr(pages, "PAGE_BYTES", 10 * size)
+    read = []
 
     class Watched(SqliteReader):
         async def find(self, wanted, limit, before=None):
-            asked.append(limit)
-            return await super().find(wanted, limit, before)
+            found = await super().find(wanted, limit, before)
+            read.append(len(found))
+            return found
 
     watched = Watched(reader._path)
-    assert list((await search(watched, Query(), 1000)).records) == records[:299:-1]
-    assert asked == [50, 200, 750]
-    asked.clear()
-    monkeypatch.setattr(searching, "_READ_BYTES", 20 * len(records[0].personal))
-    assert len((await search(watched, Query(), 100)).records) == 100
-    assert asked[0] == 50
-    assert 2 < len(asked[1:]) < 5
-    page = await search(reader, Query(), 100, most_bytes=10 * len(records[0].personal))
-    assert list(page.records) == records[: -len(page.records) - 1 : -1]
-    assert 8 < len(page.records) < 12
+    assert list((await search(watched, Query(), 100)).records) == records[:-101:-1]
+    assert max(read) == 11
+    assert len((await search(watched, Query(input=at("/number<100")), 500)).records) == 100
+    page = await search(reader, Query(), 100, most_bytes=10 * size)
+    assert list(page.records) == records[:-12:-1]
     assert page.next == cursor_of(page.records[-1])
 
 
-async def test_a_search_that_takes_too_long_ends_with_what_it_found_and_goes_on(log, monkeypatch):
-    monkeypatch.setattr(searching, "_FIRST", searching._PAGE)
+async def test_a_search_that_takes_too_long_ends_with_what_it_found_and_goes_on(log):
     reader, records = log
     query = Query(input=(read_condition("/number=1299"), read_condition("/number!=3")))
     page = await search(reader, query, 10, timeout_ms=0)
@@ -104,7 +102,7 @@ async def test_a_store_that_is_slow_later_ends_the_page_and_one_that_is_slow_at_
     slow = Slow(reader._path)
     query = Query(input=at("/number<0"))
     page = await search(slow, query, 10)
-    assert (page.stopped, page.next) == (True, cursor_of(records[1300 - searching._FIRST]))
+    assert (page.stopped, page.next) == (True, cursor_of(records[1300 - searching._PAGE]))
     with pytest.raises(QueryTooSlow, match="model and since"):
         await search(slow, query, 10)
 

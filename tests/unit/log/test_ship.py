@@ -222,6 +222,7 @@ async def test_stopping_drains_and_gives_up_on_a_sink_that_stays_away(place, enc
         await shipper.run(stop)
     assert folder.exists()
     assert "it is away" in shipper.state.log.reason
+    assert shipper.state.log.reason.startswith("The log at log can't be used now"), "everybody may read it: no folder"
     monkeypatch.setattr(batches, "_BATCH_RECORDS", 7)
     await Shipper(place.spool, {"log": sink}).run(stop)
     assert len(await place.ids()) == 50

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cloche.assembly import open_log
+from cloche.assembly.log import open_log
 from cloche.drivers.sqlite import SqliteSink
 from cloche.errors import InvalidSetting
 from cloche.home import Home

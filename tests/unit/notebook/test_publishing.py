@@ -1,8 +1,11 @@
+import inspect
+import re
+
 import pytest
 
 import cloche
 from cloche import publish
-from cloche.errors import InvalidVersion
+from cloche.errors import InvalidExamples, InvalidVersion
 
 
 def test_what_an_author_sees(tmp_path, capsys):
@@ -45,3 +48,20 @@ def test_nothing_is_written_where_it_can_not_be_published(tmp_path):
 
 def test_it_is_what_cloche_exports():
     assert cloche.publish is publish
+
+
+def test_every_argument_is_shown_and_explained():
+    arguments = list(inspect.signature(publish).parameters)
+    explained = re.search("Args:\n(.*)\n\n    Returns:", publish.__doc__, re.DOTALL)
+    assert re.findall(r"^ {8}(\w+):", explained[1], re.MULTILINE) == arguments
+
+
+def test_an_argument_that_there_is_not_is_named(tmp_path):
+    with pytest.raises(TypeError, match=r"^got an unexpected keyword argument 'exmples'"):
+        publish(lambda row: 1, name="m", version="1.0.0", examples=[{"x": 1}], exmples=[], home=tmp_path)
+
+
+def test_a_script_that_fails_shows_the_call_and_not_the_way_through_cloche(tmp_path):
+    with pytest.raises(InvalidExamples) as failed:
+        publish(lambda row: 1, name="m", version="1.0.0", examples=[], home=tmp_path)
+    assert [frame.name for frame in failed.traceback][1:] == ["called", "called"]

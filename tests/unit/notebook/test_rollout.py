@@ -8,7 +8,7 @@ import time
 import pytest
 
 import cloche
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.errors import InvalidGoal, InvalidRouting, ModelNotFound, NoRollout, NothingToUndo, RolloutUnderWay
 from cloche.insight.rollout import begin
 from cloche.registry.release import Reason

@@ -91,6 +91,31 @@ async def test_who_says_no_more_is_hung_up_on(impatient: None, fast: bool, said:
 
 
 @pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("said", [post(row())[:-3], CHUNKED + b"9\r\n{", post(row()) + post(row())[:-3]])
+async def test_who_stops_in_the_middle_of_a_body_is_hung_up_on(impatient: None, fast: bool, said: bytes) -> None:
+    async with served(fast) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(said)
+        heard = await asyncio.wait_for(reader.read(), 5)
+        assert heard.count(b"HTTP/1.1 200") == (said.count(b"POST") - 1)
+        writer.close()
+        assert not server.server.server_state.connections
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_a_body_that_comes_slowly_is_waited_for(impatient: None, fast: bool) -> None:
+    call = post(row())
+    async with served(fast) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(call[:-8])
+        for byte in call[-8:]:
+            await asyncio.sleep(0.09)
+            writer.write(bytes([byte]))
+        assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+@pytest.mark.parametrize("fast", [True, False])
 async def test_a_connection_in_use_outlives_the_time_for_silence(impatient: None, fast: bool) -> None:
     async with served(fast) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -113,4 +138,19 @@ async def test_who_only_listens_after_the_call_is_answered(fast: bool, calls: in
         writer.write_eof()
         heard = await asyncio.wait_for(reader.read(), 5)
         assert heard.count(b"HTTP/1.1 200") == calls
+        writer.close()
+
+
+async def test_calls_in_flight_are_waited_for_so_long_and_no_longer() -> None:
+    async with served(fast=True, drain_ms=1_000) as server:
+        calls = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
+        for (_, writer), wait_s in zip(calls, (0.2, 600), strict=True):
+            writer.write(post(row(wait=wait_s)))
+            await writer.drain()
+        while len(server.server.server_state.tasks) < len(calls):
+            await asyncio.sleep(0.001)
+    heard = [await reader.read() for reader, _ in calls]
+    assert heard[0].startswith(b"HTTP/1.1 200")
+    assert not heard[1].startswith(b"HTTP/1.1 200")
+    for _, writer in calls:
         writer.close()

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import subprocess
+import sys
 
+import msgspec
+
+from cloche.home import Home
+from cloche.processes.boot import Boot
 from cloche.processes.keeper import conduct
+from cloche.settings import Settings
 
 
 class Stumbling:
@@ -40,3 +48,21 @@ async def test_a_pause_after_a_failure_ends_when_the_keeper_stops():
     stopping.set()
     await asyncio.wait_for(conducting, 5)
     assert controller.runs == 1
+
+
+def test_a_log_that_can_not_be_opened_is_a_sentence_in_what_the_server_prints(tmp_path):
+    home = Home(tmp_path / ".cloche")
+    home.log.parent.mkdir(parents=True)
+    home.log.write_bytes(b"this is no database, whatever it is called" * 100)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        boot = Boot(str(home.path), Settings(), listening.fileno())
+        ended = subprocess.run(
+            [sys.executable, "-m", "cloche.processes.keeper"],
+            input=msgspec.json.encode(boot),
+            pass_fds=boot.files,
+            capture_output=True,
+            timeout=60,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"The log at {home.log} ".encode())
+    assert b"Traceback" not in ended.stderr

@@ -3,8 +3,13 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from typing import Any
 
-from cloche.processes.supervisor import _Kept
+import pytest
+
+from cloche.errors import AddressTaken, UnsafeAddress
+from cloche.processes.supervisor import _bind, _Kept, check_safe
+from cloche.settings import Server, Settings, Token
 
 
 async def test_a_process_that_cant_be_started_is_tried_again() -> None:
@@ -24,3 +29,18 @@ async def test_a_process_that_cant_be_started_is_tried_again() -> None:
     await asyncio.wait_for(up.wait(), 5)
     await asyncio.wait_for(kept.stop(10), 15)
     assert tries == 2
+
+
+@pytest.mark.parametrize("opened", ["host", "control_host"])
+def test_either_port_may_be_open_to_others_with_a_token_or_on_purpose(opened: str) -> None:
+    others: dict[str, Any] = {opened: "0.0.0.0"}
+    with pytest.raises(UnsafeAddress, match=r"0\.0\.0\.0"):
+        check_safe(Settings(server=Server(**others)))
+    check_safe(Settings(server=Server(**others, insecure=True)))
+    check_safe(Settings(server=Server(**others), token="secret"))
+    check_safe(Settings(server=Server(**others), tokens={"shop": Token(secret="secret")}))
+
+
+def test_an_address_of_another_machine_is_no_matter_of_the_port() -> None:
+    with pytest.raises(AddressTaken, match="Choose an address of this machine"):
+        _bind("203.0.113.7", 0, "--port")

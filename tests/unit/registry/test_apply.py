@@ -519,29 +519,6 @@ async def test_schemas_are_stored_by_their_content(registry, tmp_path):
         await apply(registry, load_goal(file), ADA)
 
 
-class Meddling:
-    """An object store in which somebody else writes a release just before ours."""
-
-    def __init__(self, store):
-        self._store = store
-        self.meddle = None
-
-    def __getattr__(self, name):
-        return getattr(self._store, name)
-
-    async def put_if_absent(self, key, data):
-        if key.startswith("releases/") and self.meddle is not None:
-            meddle, self.meddle = self.meddle, None
-            await meddle()
-        return await self._store.put_if_absent(key, data)
-
-
-@pytest.fixture
-async def meddled(registry, tmp_path):
-    registry._store = registry.releases._store = Meddling(registry._store)
-    return registry
-
-
 async def test_what_others_apply_meanwhile_is_not_overwritten(meddled):
     await apply(meddled, at_once(), ADA)
     meddled._store.meddle = lambda: apply(meddled, at_once("2.0.0"), Reason("bob"))

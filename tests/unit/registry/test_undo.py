@@ -241,29 +241,6 @@ async def test_before_a_model_was_live_there_is_nothing(registry):
         await undo(registry, "flights", ADA, to=1)
 
 
-class Meddling:
-    """An object store in which somebody else writes a release just before ours."""
-
-    def __init__(self, store):
-        self._store = store
-        self.meddle = None
-
-    def __getattr__(self, name):
-        return getattr(self._store, name)
-
-    async def put_if_absent(self, key, data):
-        if key.startswith("releases/") and self.meddle is not None:
-            meddle, self.meddle = self.meddle, None
-            await meddle()
-        return await self._store.put_if_absent(key, data)
-
-
-@pytest.fixture
-async def meddled(registry):
-    registry._store = registry.releases._store = Meddling(registry._store)
-    return registry
-
-
 async def test_a_step_that_comes_between_is_no_reason_to_wait(meddled):
     await put(meddled, "1.0.0", "2.0.0", text=PLANNED)
     meddled._store.meddle = lambda: turn(meddled, first_step)

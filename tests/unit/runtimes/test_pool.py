@@ -138,6 +138,13 @@ async def test_a_worker_that_cant_be_started_is_told_of_and_tried_again(
         assert "can't be started" in heard
 
 
+async def test_a_model_that_takes_too_long_to_load_is_told_of(
+    pool: WorkerPool, listener: Listener, make_bundle: MakeBundle
+) -> None:
+    pool.want(spec_of(make_bundle(f"import time\ntime.sleep(600)\n{MODEL}"), load_ms=100), listener)
+    assert await listener.hear() == "failed: The model did not load within 100 ms."
+
+
 async def test_what_the_model_started_ends_with_its_worker(
     pool: WorkerPool, listener: Listener, make_bundle: MakeBundle, tmp_path: Path
 ) -> None:

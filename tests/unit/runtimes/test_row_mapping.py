@@ -16,6 +16,8 @@ from cloche.errors import DeadlineExceeded, ModelFailed, PoisonInput, ServingErr
 from cloche.runtimes import crew
 from cloche.runtimes.attached import Attached
 from cloche.runtimes.connection import Call
+from cloche.runtimes.inline.runtime import InlineRuntime
+from cloche.runtimes.inline.together import MOST_ROWS
 from cloche.runtimes.pool import WorkerPool
 from cloche.runtimes.remote import WorkerRuntime
 from cloche.runtimes.replica import WorkerSpec
@@ -164,5 +166,73 @@ async def test_every_caller_gets_exactly_its_own_rows(
         "failing, refused and deadly ones: everyone gets exactly their own rows",
         f"{CALLS:,} calls, {DEATHS} deadly",
         f"{sum(together) / len(together):.1f} calls a batch, "
+        + ", ".join(f"{count:,} {what}" for what, count in seen.most_common()),
+    )
+
+
+class Triples:
+    """Answers each number with its triple, inline; a negative one fails whatever is asked with it."""
+
+    takes_values = comes_apart = True
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def of_values(self, values: Any) -> list[Any]:
+        self.sizes.append(len(values))
+        if any(number < 0 for (number,) in values):
+            raise ValueError(f"{min(values)} is below zero")
+        return [3 * number for (number,) in values]
+
+    of_rows = of_columns = of_values
+
+
+async def test_every_caller_of_an_inline_model_gets_exactly_its_own_rows(evidence: Callable[..., None]) -> None:
+    model = Triples()
+    runtime = InlineRuntime(model, None)
+    chance = random.Random(7)
+    numbers = iter(range(CALLS))
+    seen: Counter[str] = Counter()
+    most = 0
+
+    async def one(number: int) -> None:
+        nonlocal most
+        size = 1 if chance.random() < 0.7 else chance.randint(1, MOST_ROWS + 4)
+        rows = tuple((number * 100 + row,) for row in range(size))
+        fate = chance.choice(["answer"] * 20 + ["fail", "cancel"])
+        asked = (*rows[:-1], (-1 - number,)) if fate == "fail" else rows
+        payload = json.dumps(asked).encode()
+        call = asyncio.ensure_future(
+            runtime.predict(Ask(payload, size, True, CallContext(f"id-{number}", 0), 60_000, asked), 0.0)
+        )
+        if fate == "cancel":
+            await asyncio.sleep(0)
+            call.cancel()
+        await asyncio.wait([call])
+        if call.cancelled():
+            seen["cancelled"] += 1
+            assert fate == "cancel"
+        elif error := call.exception():
+            seen["failed"] += 1
+            assert fate == "fail"
+            assert isinstance(error, ModelFailed)
+            assert f"({-1 - number},) is below zero" in error.private["traceback"]
+        else:
+            seen["answered"] += 1
+            assert json.loads(call.result().outputs) == [3 * number for (number,) in rows]
+        most = max(most, *model.sizes[-2:])
+
+    async def caller() -> None:
+        for number in numbers:
+            await one(number)
+
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    assert sum(seen.values()) == CALLS
+    assert all(seen[fate] for fate in ("answered", "failed", "cancelled")), seen
+    assert 10 < most <= MOST_ROWS + 4, "nothing was ever asked together, or too much"
+    evidence(
+        "Calls to an inline model come apart as they went together, beside failing and cancelled ones",
+        f"{CALLS:,} calls",
+        f"{sum(model.sizes) / len(model.sizes):.1f} rows asked at once, "
         + ", ".join(f"{count:,} {what}" for what, count in seen.most_common()),
     )

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from cloche.errors import DoesNotLoad, ModelFailed, SchemaMismatch
-from cloche.registry.bundle import Environment, Manifest, Provenance
+from cloche.registry.bundle import Column, Environment, Frame, Manifest, Provenance
+from cloche.registry.optimized import Agreement, Optimized, Spread, Timed
 from cloche.runtimes.copies import Copy, pinned
-from cloche.runtimes.started import start_version
-from cloche.values import CallContext
+from cloche.runtimes.started import form_for, start_version
+from cloche.values import Ask, CallContext
 
 CONTEXT = CallContext(id="c", now_us=0)
 SCHEMA = {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}
@@ -90,3 +93,32 @@ def test_a_step_that_fails_and_one_that_takes_no_such_row_are_named(tmp_path: Pa
         with pytest.raises(SchemaMismatch) as refused:
             version.predict(b'[{"x": "1"}]', 1, False, CONTEXT)
         assert refused.value.faults[0]["pointer"] == "/input/x"
+
+
+def optimized(folder: Path, *table: tuple[int, str]) -> Copy:
+    """Lay out a function whose second form, a graph, says twice of what it says: so it is seen who has answered."""
+    skl2onnx = pytest.importorskip("skl2onnx", reason="needs cloche[optimize]")
+    linear = LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])
+    spread = Spread(1.0, 1.0, 1.0)
+    lines = [Timed(rows, spread, spread, faster) for rows, faster in table]  # type: ignore[arg-type]
+    second = Optimized("onnx", "twice.onnx", "onnx-double", lines, Agreement(1, 0, 0, 1e-5, 0.0))
+    frame = Frame([Column("x", "int64", "integer")])
+    copy = copy_in(folder, "once", ONE, optimized=second, frame=frame, answers="number")
+    graph = skl2onnx.to_onnx(linear, np.zeros((1, 1)), target_opset=18)
+    (copy.folder / "twice.onnx").write_bytes(graph.SerializeToString())
+    return copy
+
+
+def test_each_form_of_an_optimized_version_answers_what_it_answers_in_a_gateway(tmp_path: Path) -> None:
+    copy = optimized(tmp_path, (1, "converted"), (2, "original"))
+    assert ask(copy, {"x": 3}) == [pytest.approx(6.0)]
+    assert ask(copy, {"x": 3}, {"x": 4}) == [3, 4]
+    asks = [Ask(b"[]", rows, True, CONTEXT, 0) for rows in (1, 2)]
+    assert [form_for(copy.manifest, each) for each in asks] == ["onnx-double", "original"]
+    assert form_for(copy_in(tmp_path, "plain").manifest, asks[0]) is None
+
+
+def test_where_the_original_answers_nothing_it_has_no_worker(tmp_path: Path) -> None:
+    copy = optimized(tmp_path, (1, "converted"))
+    (copy.folder / "code" / "once.py").write_text("raise SystemExit")
+    assert ask(copy, {"x": 3}, {"x": 4}) == [pytest.approx(6.0), pytest.approx(8.0)]

@@ -10,6 +10,7 @@ import pytest
 
 from cloche import Refusal
 from cloche.errors import InvalidGoal, ModelFailed, SchemaMismatch, UnknownModel, UnknownVersion, VersionExists
+from cloche.settings import Limits, Settings
 from cloche.testing import Platform
 
 ROWS = [{"vehicle": "car", "age": 3.0}]
@@ -150,3 +151,9 @@ def test_closing_ends_the_workers_and_leaves_nothing(tmp_path, monkeypatch):
 def test_platforms_know_nothing_of_each_other(priced):
     with Platform() as empty, pytest.raises(UnknownModel):
         empty.predict("price", ROWS[0])
+
+
+def test_it_keeps_the_limits_that_it_is_given(priced):
+    settings = Settings(limits=Limits(max_rows=1))
+    with Platform(settings, priced.registry) as strict, pytest.raises(SchemaMismatch, match="1"):
+        strict.predict("price", [ROWS[0], ROWS[0]])

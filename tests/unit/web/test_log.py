@@ -10,7 +10,7 @@ import httpx
 import jsonschema_rs
 import pytest
 
-from cloche.assembly import KeeperParts
+from cloche.assembly.keeper import KeeperParts
 from cloche.drivers import open_objects
 from cloche.drivers.sqlite import SqliteReader, SqliteSink
 from cloche.log.filters import ASKED

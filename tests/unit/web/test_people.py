@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from cloche.assembly import KeeperParts
+from cloche.assembly.keeper import KeeperParts
 from cloche.drivers import open_objects
 from cloche.erasure.report import Hold, Report
 from cloche.errors import NotHeld

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "registry"))
 
 from bundles import bundle
 
-from cloche.assembly import KeeperParts
+from cloche.assembly.keeper import KeeperParts
 from cloche.drivers import open_objects
 from cloche.errors import ReleaseNotFound
 from cloche.registry.catalog import Registry

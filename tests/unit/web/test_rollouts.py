@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "registry"))
 
 from bundles import bundle
 
-from cloche.assembly import open_keeper
+from cloche.assembly.keeper import open_keeper
 from cloche.home import Home
 from cloche.ports import Mark, Position
 from cloche.registry import rollout

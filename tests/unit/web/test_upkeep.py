@@ -3,7 +3,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from cloche.assembly import KeeperParts
+from cloche.assembly.keeper import KeeperParts
 from cloche.settings import Settings
 from cloche.upkeep.leading import AlwaysLeading
 from cloche.upkeep.schedules import Schedules, ScheduleState, UpkeepState

@@ -23,13 +23,13 @@ class CommandLine(AskedOfWorkers):
     def pack(self, draft: Draft, pickles: Pickles) -> Packed:
         """Write its words down; its files are those that were given with it."""
         del pickles
-        words = _checked(draft.model.words)
-        own = [name for name in map(posixpath.normpath, words) if name in draft.files]  # ./score.sh is score.sh
+        words, files = _checked(draft.model.words), draft.files or {}
+        own = [name for name in map(posixpath.normpath, words) if name in files]  # ./score.sh is score.sh
         program = posixpath.normpath(words[0])
         return Packed(
             {},
             f"files/{own[0]}" if own else "",
-            executables=frozenset([f"files/{program}"] if program in draft.files else []),
+            executables=frozenset([f"files/{program}"] if program in files else []),
             fields={"command": words},
         )
 

@@ -73,6 +73,7 @@ class Asker:
             max_rows=_MOST_ROWS,
             names=(manifest.name, manifest.version),
             numbers=manifest.bare_numbers,
+            single=manifest.singles,
         )
 
     def read(self, call: Row) -> Row | None:
@@ -89,9 +90,15 @@ class Asker:
         many = len(rows) > 1
         body = {"inputs": rows} if many else {"input": rows[0]}
         checked = self._accept.read(msgspec.json.encode(body)).rows
-        context = CallContext(id=NO_INFERENCE, now_us=time.time_ns() // 1000)
-        values = self._accept.numbers(checked)
-        return Ask(msgspec.json.encode(checked), len(rows), many, context, round(_ANSWER_S * 1000), values)
+        return Ask(
+            given=msgspec.json.encode(checked),
+            rows=len(rows),
+            many=many,
+            context=CallContext(id=NO_INFERENCE, now_us=time.time_ns() // 1000),
+            deadline_ms=round(_ANSWER_S * 1000),
+            values=self._accept.numbers(checked),
+            items=self._accept.items(checked),
+        )
 
     def answers(
         self, form: Answers, rows: Sequence[Row], together: int = TOGETHER, tell: Tell | None = None

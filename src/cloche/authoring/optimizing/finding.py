@@ -91,7 +91,7 @@ def find(copies: tuple[Copy, Copy], wanted: Wanted, sent: Sent, around: Around, 
     """
     original, converting = copies
     plain = original.manifest.plain
-    if (reason := _hopeless(plain)) is not None:
+    if (reason := _hopeless(original.manifest)) is not None:
         return _nothing(plain, wanted, [NotConverted("", reason)])
     around.tell("converting it")
     conversion = convert(converting, out, ConvertOptions(wanted.trees), confinement=around.confinement)
@@ -110,6 +110,8 @@ def find(copies: tuple[Copy, Copy], wanted: Wanted, sent: Sent, around: Around, 
 
 def _hopeless(manifest: Manifest) -> str | None:
     """Return why nothing that answers the same can be looked for."""
+    if manifest.optimized is not None and manifest.optimized.loss is not None:
+        return f"it was shrunk, and answers otherwise than its model; optimize {manifest.optimized.of} instead"
     if manifest.steps:
         return "it is an ensemble, which has no model of its own to convert; optimize its steps"
     if manifest.golden is not None and manifest.golden.mode == "schema":
@@ -132,7 +134,8 @@ def _original(copy: Copy, plain: Manifest, around: Around, stack: ExitStack) -> 
     around.tell(f"loading {plain.name} {plain.version}")
     if plain.is_inline:
         return load_inline(copy.folder, plain, threads=1)
-    process = stack.enter_context(start_version(copy, confinement=around.confinement))
+    alone = msgspec.structs.replace(copy, manifest=plain)
+    process = stack.enter_context(start_version(alone, confinement=around.confinement))
     process.wait_loaded(around.load_s)
     return InWorker(process)
 

@@ -49,11 +49,10 @@ def why_none(found: Found) -> str:
     """Return why no form is published, in a sentence."""
     if not found.tried:
         return "It can't be converted."
-    if found.shrunk is not None and not any(each.verdict == "not faster" for each in found.tried):
-        return "What answers as the original does is not faster; what was shrunk is published with --accept-loss alone."
-    if any(each.verdict == "not faster" for each in found.tried):
-        return "No form that agrees is faster than the original."
-    return "No form agrees with the original within the tolerance."
+    agrees = any(each.verdict == "not faster" for each in found.tried)
+    said = "that agrees is faster than the original" if agrees else "agrees with the original within the tolerance"
+    consent = "" if found.shrunk is None else " What was shrunk is published with --accept-loss alone."
+    return f"No form {said}.{consent}"
 
 
 async def free_version(registry: Registry, name: str, version: str, wanted: str | None) -> str:

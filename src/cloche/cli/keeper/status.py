@@ -95,6 +95,9 @@ def _asked(place: Place, method: str, path: str, kind: type[_T]) -> _T:
         with error:
             hint = "\nFrom here: set CLOCHE_TOKEN to the token of the server." if error.code == _UNAUTHORIZED else ""
             raise click.ClickException(_detail(error.read(), error.code) + hint) from None
+    except TimeoutError:
+        said = f"The keeper at {found.control_url} has not answered within {_PATIENCE_S:.0f} s. Calls need no keeper."
+        raise click.ClickException(f"{said} Look at what the server prints.") from None
     except (OSError, HTTPException):
         raise ServerNotFound(home=place.home.path) from None
 

@@ -10,20 +10,18 @@ import click
 
 from cloche.cli import show
 from cloche.cli.log.filters import filter_options, settled
+from cloche.cli.log.outfile import KINDS, check_out, noted
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
-from cloche.drivers import TABLE_FILES, erasing_file, table_file
-from cloche.erasure.exports import Exports
-from cloche.log.export import Progress, State, begin, unfinished, write_lines
+from cloche.drivers import table_file
+from cloche.log.export import LastLook, Progress, State, begin, unfinished, write_lines
 from cloche.log.export import export as export_records
 from cloche.log.reading import timestamp
 from cloche.log.search import Query
 
-_KINDS = ", ".join(TABLE_FILES)
-
 
 @click.command()
-@click.option("--out", required=True, metavar="FILE|-", help=f"Where to: a file ({_KINDS}), or - for standard output.")
+@click.option("--out", required=True, metavar="FILE|-", help=f"Where to: a file ({KINDS}), or - for standard output.")
 @filter_options
 @click.option("--resume", is_flag=True, help="Go on with an export to this file that was cut short, if there is one.")
 @click.option("--restart", is_flag=True, help="Begin anew, though an export to this file was cut short.")
@@ -43,17 +41,13 @@ def export(place: Place, wanted: Query, out: str, resume: bool, restart: bool) -
         _to_stdout(place, wanted, resume or restart)
         return
     file = Path(out)
-    if file.suffix.lower() not in TABLE_FILES:
-        raise click.BadParameter(f"{out} does not say what it is to be: let it end in {_KINDS}.", param_hint="--out")
-    if file.is_dir() or not file.absolute().parent.is_dir():
-        raise click.BadParameter(f"no file can be made at {out}; its folder must exist.", param_hint="--out")
+    check_out(file)
     state = begin(file, wanted, resume=resume, restart=restart)
     if state.written:
         show.note(f"Going on after {state.written:,} inferences, up to {timestamp(state.begun_us)}.")
-    Exports(place.home.exports, erasing_file).note(file)
-    progress = _Told(state.written)
+    last_look, progress = noted(place, file, state.begun_us), _Told(state.written)
     try:
-        written = wait_for(_export(place, state, file, progress))
+        written = wait_for(_export(place, state, file, progress, last_look))
     except BaseException:
         progress.end()
         if (left := unfinished(file)) is not None:
@@ -72,9 +66,9 @@ def _to_stdout(place: Place, wanted: Query, goes_on: bool) -> None:
     show.note(f"{written:,} inferences written.")
 
 
-async def _export(place: Place, state: State, out: Path, progress: Progress) -> int:
+async def _export(place: Place, state: State, out: Path, progress: Progress, last_look: LastLook) -> int:
     opener = table_file(out.suffix.lower())
-    return await export_records(await settled(place), state, out, opener, progress)
+    return await export_records(await settled(place), state, out, opener, progress, last_look)
 
 
 async def _write_lines(place: Place, wanted: Query, progress: Progress) -> int:

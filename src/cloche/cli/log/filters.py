@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cloche.assembly import log_place, open_shipper
+from cloche.assembly.log import log_place, open_shipper
 from cloche.cli import show
 from cloche.cli.place import Place
 from cloche.errors import InferenceNotFound

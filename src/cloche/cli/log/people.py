@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
 
 from cloche.cli import show
+from cloche.cli.options import command_with
 from cloche.cli.place import Place
 from cloche.erasure.orders import fault_of
 from cloche.erasure.report import Hold, Report
 from cloche.notebook.people import order
 from cloche.pages.people import hold_page, report_page
 
-_OPTIONS = (
+_command = command_with(
     click.option("--subject", required=True, help="Whom, as callers name them."),
     click.option("--reason", required=True, help="Why. It is kept for ever, so it should name nobody."),
     click.option("--model", help="In the records of this model alone."),
     show.json_option,
     click.pass_obj,
 )
-
-
-def _command(function: Callable[..., None]) -> click.Command:
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return click.command(function)
 
 
 @_command

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import msgspec
 
-from cloche.assembly import log_place
+from cloche.assembly.log import log_place
 from cloche.cli import show
 from cloche.cli.log.filters import INFERENCE, Typed, filter_options, find_record, outcome_of, settled
 from cloche.cli.loop import wait_for
@@ -19,6 +19,9 @@ from cloche.log.search import Page, Query, read_cursor, search, write_cursor
 from cloche.ports import Cursor
 
 _MOST = 10_000
+_MOST_BYTES = 256 * 1024 * 1024
+"""Of the personal parts of one page, as they are packed."""
+
 _ANSWER_WIDTH = 60
 
 
@@ -73,7 +76,7 @@ async def _found(place: Place, wanted: Query, inference: bytes | None, limit: in
     if inference is not None:
         return Page([await find_record(place, inference)], None)
     timeout_ms = place.settings(secrets=False).log.query_timeout_ms
-    return await search(await settled(place), wanted, limit, after, timeout_ms)
+    return await search(await settled(place), wanted, limit, after, timeout_ms, _MOST_BYTES)
 
 
 def _say_how_to_go_on(context: click.Context, wanted: Query, place: Cursor, stopped: bool) -> None:

@@ -14,13 +14,13 @@ from typing import Any
 
 import click
 
-from cloche.assembly import open_loader
+from cloche.assembly.loader import open_loader
 from cloche.cli import show
 from cloche.cli.log.filters import Typed, filter_options, settled
+from cloche.cli.log.outfile import KINDS, check_out, noted
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
-from cloche.drivers import TABLE_FILES, erasing_file, table_file
-from cloche.erasure.exports import Exports
+from cloche.drivers import table_file
 from cloche.hindsight.loading import NICENESS
 from cloche.hindsight.replay import Replay, Through, Watching, live_until_now, read_sample
 from cloche.hindsight.replay import replay as replay_records
@@ -30,7 +30,7 @@ from cloche.log.search import Query, read_cursor
 from cloche.pages.replay import replay_page
 from cloche.ports import Cursor
 
-_KINDS = ", ".join(TABLE_FILES)
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 _OWN = ("model", "version", "kind", "shadowed", "shadows")
 
 
@@ -45,9 +45,7 @@ _OWN = ("model", "version", "kind", "shadowed", "shadows")
     metavar="N|P%",
     help="So many of them, or such a share: a random sample, the same every time.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="FILE", help=f"Write both answers to a file ({_KINDS})."
-)
+@click.option("--out", type=click.Path(path_type=Path), metavar="FILE", help=f"Write both answers to a file ({KINDS}).")
 @click.option(
     "--after", type=Typed("page", read_cursor), help="Go on where an earlier one was stopped, which has said how."
 )
@@ -58,13 +56,14 @@ def replay(place: Place, /, wanted: Query, out: Path | None, as_json: bool, **as
     """Put recorded live inferences to another version, and say what it would have answered otherwise.
 
     The version is loaded in a worker that gives way to everything else, and is asked what its callers asked, at the
-    time when they did. Nothing is recorded. Ctrl-C ends it with what there is until then, and says how to go on.
+    time when they did. Nothing is recorded. Ctrl-C or SIGTERM ends it with what there is until then, and says how to go
+    on; so does a log that can't be read any further, with status 1.
 
     --out writes both answers, in the columns of `cloche log export`: those that were recorded, of kind live, and those
     of the version, of kind history, with the same ids.
     """
     if out is not None:
-        _check_out(out)
+        check_out(out)
     os.nice(NICENESS)
     found = wait_for(_replayed(place, wanted, asked, out))
     if as_json:
@@ -75,14 +74,9 @@ def replay(place: Place, /, wanted: Query, out: Path | None, as_json: bool, **as
         show.note(f"Both answers to {found.calls:,} inferences written to {out}.")
     if found.after is not None:
         more = shlex.join(["--until", found.until or "", "--after", found.after])
-        show.note(f"Stopped. The same command goes on with: {more}")
-
-
-def _check_out(out: Path) -> None:
-    if out.suffix.lower() not in TABLE_FILES:
-        raise click.BadParameter(f"{out} does not say what it is to be: let it end in {_KINDS}.", param_hint="--out")
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        raise click.BadParameter(f"no file can be made at {out}; its folder must exist.", param_hint="--out")
+        show.note(f"This is a part of it. The same command goes on with: {more}")
+    if found.failure is not None:
+        raise click.ClickException(found.failure)
 
 
 async def _replayed(place: Place, wanted: Query, asked: dict[str, Any], out: Path | None) -> Replay:
@@ -96,22 +90,25 @@ async def _replayed(place: Place, wanted: Query, asked: dict[str, Any], out: Pat
         through = Through(model, version, digest, live_until_now(wanted, model), asked["sample"], after)
         answers = None
         if out is not None:
-            Exports(place.home.exports, erasing_file).note(out)
-            answers = await stack.enter_async_context(new_file(out, table_file(out.suffix.lower())))
+            file = new_file(out, table_file(out.suffix.lower()), noted(place, out))
+            answers = await stack.enter_async_context(file)
         found = await replay_records(reader, loader, through, Watching(told, answers, stopped.is_set))
         told.end()
         return found
 
 
 def _stopped_by_hand() -> asyncio.Event:
-    """Return what Ctrl-C sets. The next one ends the command at once."""
+    """Return what Ctrl-C sets, and SIGTERM. The next one ends the command at once."""
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
 
     def stop() -> None:
         stopped.set()
-        loop.remove_signal_handler(signal.SIGINT)
+        show.note("Stopping with the calls that are under way … Once more ends it at once.")
+        for each in _STOPPING:
+            loop.remove_signal_handler(each)
 
-    loop.add_signal_handler(signal.SIGINT, stop)
+    for each in _STOPPING:
+        loop.add_signal_handler(each, stop)
     return stopped
 
 

@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 import click
 
-from cloche.assembly import open_loader, subjects_of
+from cloche.assembly.loader import open_loader
+from cloche.assembly.log import subjects_of
 from cloche.cli import show
 from cloche.cli.log.filters import INFERENCE, find_record
 from cloche.cli.loop import wait_for

@@ -10,14 +10,16 @@ from typing import Any, Final
 
 import click
 
-from cloche.assembly import log_place, open_shipper, rollup_work
+from cloche.assembly.log import log_place, open_shipper
 from cloche.cli import show
 from cloche.cli.log.filters import option_of, settled
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
 from cloche.errors import InvalidParameter, LogInUse
+from cloche.insight.rollups import rollup_work
 from cloche.insight.statistics import ASKED, SPLITS, Asking, Point, Statistics, between, due_in, make_asking
 from cloche.insight.statistics import statistics_of as read_statistics
+from cloche.log.subjects import as_kept
 from cloche.ports import LogReader
 from cloche.upkeep.ports import Due, RollupReader
 
@@ -69,7 +71,7 @@ def stats(place: Place, asking: Asking, as_json: bool) -> None:
 
 async def _counted(place: Place, asking: Asking) -> Statistics:
     now_us = time.time_ns() // 1000
-    log = await settled(place)
+    log = as_kept(await settled(place))
     if isinstance(log, RollupReader):
         await _catch_up(place, log, partial(due_in, log, asking.by, *between(asking, now_us)))
     return await read_statistics(log, asking, now_us)

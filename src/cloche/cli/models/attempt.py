@@ -23,7 +23,7 @@ from cloche.runtimes.confinement import confinement_of
 from cloche.runtimes.copies import Copy, copy_of
 from cloche.runtimes.ensemble import joined, rows_of
 from cloche.runtimes.foreground import debug
-from cloche.runtimes.started import VersionProcess, ask_steps, start_steps, start_version, wait_for_steps
+from cloche.runtimes.started import VersionProcess, ask_steps, form_for, start_steps, start_version, wait_for_steps
 from cloche.schema import compile_schema
 from cloche.values import NO_INFERENCE, Ask, CallContext, Prediction
 
@@ -54,8 +54,9 @@ class Call(msgspec.Struct, frozen=True):
 def attempt(place: Place, /, name: str, version: str, in_debugger: bool, as_json: bool, **row: Any) -> None:
     """Run a version here on one row, with the full traceback and all that it prints.
 
-    Nothing is recorded, and no server needs to run. VERSION may be one that is not live; so a row that failed can be
-    tried on its successor. With --pdb this command becomes a worker of the version, in this terminal.
+    An optimized version answers by the form that answers calls of so many rows, and it is said which. Nothing is
+    recorded, and no server needs to run. VERSION may be one that is not live; so a row that failed can be tried on its
+    successor. With --pdb this command becomes a worker of the version, in this terminal.
     """
     inference, given = row["inference"], row["given"]
     if (inference is None) == (given is None):
@@ -84,7 +85,8 @@ def _answered(place: Place, copy: Copy, call: Call, rows: tuple[int, bytes], as_
             show.note(f"Loading {copy.manifest.name} {copy.manifest.version} …")
             loaded_s = worker.wait_loaded(load_s)
             show.note(f"Loaded in {loaded_s:.2f} s.")
-            return _ask(worker, call, rows, as_json, output)
+            form = form_for(copy.manifest, _ask_of(call, rows))
+            return _ask(worker, call, rows, as_json, output, form)
 
 
 def _given(text: str) -> Call:
@@ -129,6 +131,8 @@ def _debug(place: Place, copy: Copy, call: Call, rows: tuple[int, bytes]) -> NoR
     """Become a worker in this terminal, which opens a debugger where the model fails."""
     if not copy.manifest.entry:
         raise click.ClickException("It has no code of its own; try one of its steps.")
+    if copy.manifest.optimized is not None:
+        show.note(f"This is the original. Its form {copy.manifest.optimized.form} has no code to stop in.")
     taken = msgspec.Raw(_with_steps(place, copy, call, rows) if copy.steps else rows[1])
     asked = msgspec.json.encode({"rows": taken, "many": call.many, "context": call.context})
     debug(copy.folder, copy.digest, asked, copy.python, confinement_of(place.settings().workers))
@@ -136,7 +140,7 @@ def _debug(place: Place, copy: Copy, call: Call, rows: tuple[int, bytes]) -> NoR
 
 def _with_steps(place: Place, copy: Copy, call: Call, rows: tuple[int, bytes]) -> bytes:
     """Return the rows of an ensemble as its own code gets them: with the answers of its steps."""
-    ask = Ask(rows[1], rows[0], call.many, call.context, round(_PATIENCE_S * 1000))
+    ask = _ask_of(call, rows)
     with ExitStack() as started:
         workers = place.settings().workers
         steps = start_steps(copy.steps, started, confinement=confinement_of(workers))
@@ -145,8 +149,14 @@ def _with_steps(place: Place, copy: Copy, call: Call, rows: tuple[int, bytes]) -
     return joined(rows_of(ask), answers)
 
 
-def _ask(worker: VersionProcess, call: Call, rows: tuple[int, bytes], as_json: bool, output: Path) -> bool:
-    """Ask the model and say what came of it; return whether it answered."""
+def _ask_of(call: Call, rows: tuple[int, bytes]) -> Ask:
+    return Ask(rows[1], rows[0], call.many, call.context, round(_PATIENCE_S * 1000))
+
+
+def _ask(
+    worker: VersionProcess, call: Call, rows: tuple[int, bytes], as_json: bool, output: Path, form: str | None
+) -> bool:
+    """Ask the model and say what came of it; return whether it answered. `form` is that of an optimized version."""
     many = call.many
     began = time.perf_counter()
     try:
@@ -156,6 +166,8 @@ def _ask(worker: VersionProcess, call: Call, rows: tuple[int, bytes], as_json: b
         return False
     answer = _answer(prediction, many)
     answer["seconds"] = round(time.perf_counter() - began, 6)
+    if form is not None:
+        answer["form"] = form
     if as_json:
         show.document({**answer, "printed": _written(output) + prediction.printed})
         return True
@@ -163,7 +175,8 @@ def _ask(worker: VersionProcess, call: Call, rows: tuple[int, bytes], as_json: b
     for field in ("refusal", "refusals"):
         if answer.get(field):
             show.note(f"It refused: {msgspec.json.encode(answer[field]).decode()}")
-    show.note(f"Answered in {answer['seconds'] * 1000:.1f} ms.")
+    by = "" if form is None else " by the original" if form == "original" else f" by its form {form}"
+    show.note(f"Answered in {answer['seconds'] * 1000:.1f} ms{by}.")
     show.document(answer["outputs"] if many else answer["output"])
     return True
 

@@ -47,6 +47,7 @@ def logs(place: Place, name: str, version: str | None, limit: int, as_json: bool
         _say(failure)
     if not failures:
         click.echo(f"No failure of {name} {version or ''}".rstrip() + " is in the log.")
+        click.echo(f"Calls that were late or refused, too: cloche log query --model {name}")
     for each, output in outputs.items():
         if output:
             click.echo(f"\nThe workers of {name} {each} wrote:\n{show.indented(show.printable(output))}")

@@ -8,8 +8,8 @@ import msgspec
 from cloche.authoring.optimizing.search import ROWS, TOLERANCE, Wanted
 from cloche.cli import show
 from cloche.cli.place import Place
+from cloche.notebook.opening import open_home
 from cloche.notebook.optimizing import Asked, optimize_version
-from cloche.notebook.place import open_place
 from cloche.pages.optimization import optimization_page
 
 NOTHING_PUBLISHED = 2
@@ -53,8 +53,10 @@ def optimize(
     since no form agrees, or none is faster, or there is none; with all that was tried.
     """
     wanted = msgspec.convert(how, Wanted)
+    if accept_loss and wanted.trees is None:
+        raise click.UsageError("--accept-loss goes with --trees, which says how many are kept.")
     asked = Asked(model=name, version=version, published_as=published_as, wanted=wanted, accept_loss=accept_loss)
-    found = optimize_version(open_place(place.home.path), asked, show.Steps())
+    found = optimize_version(open_home(place.home.path), asked, show.Steps())
     if as_json:
         show.document(found)
     else:

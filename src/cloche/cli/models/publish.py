@@ -18,7 +18,6 @@ from cloche.cli import show
 from cloche.cli.models.rows import read_json, read_rows
 from cloche.cli.place import Place
 from cloche.model import Command
-from cloche.registry.bundle import Each
 from cloche.runtimes.confinement import confinement_of
 from cloche.values import LONGEST_WAIT_MS, MOST_ROWS_TOGETHER
 
@@ -122,7 +121,6 @@ def publish(place: Place, /, target: str, as_json: bool, **options: Any) -> None
 
 
 def _draft(target: str, options: dict[str, Any]) -> Draft:
-    path, item_id, order, max_items = (options.pop(name) for name in ("each", "item_id", "order", "max_items"))
     training, schema = options.pop("training"), options.pop("schema")
     return Draft(
         model=_model(target, options),
@@ -131,7 +129,6 @@ def _draft(target: str, options: dict[str, Any]) -> Draft:
         files=dict(map(_file, options.pop("files"))),
         steps=dict(map(_named_step, options.pop("steps"))),
         schema=read_json(schema) if schema else None,
-        each=Each(path, item_id, order, max_items) if path else None,
         providers=options.pop("providers") or None,
         **options,
     )
@@ -151,7 +148,8 @@ def _model(target: str, options: dict[str, Any]) -> object:
         for part in attribute.split("."):
             found = getattr(found, part)
     except Exception as error:  # whatever the author's module raises  # noqa: BLE001
-        raise click.ClickException(f"{target} can't be imported: {type(error).__name__}: {error}") from None
+        hint = f"\nName the module: {module[:-3]}:{attribute}" if module.endswith(".py") else ""
+        raise click.ClickException(f"{target} can't be imported: {type(error).__name__}: {error}{hint}") from None
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,13 @@ def read_json(file: Path) -> Any:
 
 
 def _decoded(file: Path, decode: Any) -> Any:
+    text = file.read_bytes().removeprefix(codecs.BOM_UTF8)
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise InvalidExamples(reason=f"{file.name} is UTF-16, as PowerShell writes files; save it as UTF-8")
+    if not text.strip():
+        raise InvalidExamples(reason=f"{file.name} is empty")
     try:
-        return decode(file.read_bytes())
+        return decode(text)
     except msgspec.DecodeError as error:
         raise InvalidExamples(reason=f"{file.name}: {error}") from None
 
@@ -48,9 +54,13 @@ def _decoded(file: Path, decode: Any) -> Any:
 def _read_frame(file: Path) -> Any:
     try:
         pandas = import_module("pandas")
-        return getattr(pandas, _FRAMES[file.suffix])(file)
+        frame = getattr(pandas, _FRAMES[file.suffix])(file)
     except ImportError as error:
         module = error.name or "pyarrow"
         raise MissingExtra(what=f"Reading {file.suffix}", module=module, requirement=module) from None
     except ValueError as error:
         raise InvalidExamples(reason=f"{file.name}: {error}") from None
+    if len(frame.columns) == 1 and any(mark in str(frame.columns[0]) for mark in ";\t"):
+        reason = f"{file.name} has one column, {frame.columns[0]!r}; separate them by commas"
+        raise InvalidExamples(reason=reason)
+    return frame

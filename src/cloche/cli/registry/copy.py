@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from cloche.assembly import open_store
+from cloche.assembly.stores import open_store
 from cloche.cli import show
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place

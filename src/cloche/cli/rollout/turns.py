@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
 
 from cloche.authoring.reason import reason_of
 from cloche.cli import show
 from cloche.cli.loop import wait_for
+from cloche.cli.options import command_with
 from cloche.cli.place import Place
 from cloche.pages.release import turned_page
 from cloche.registry.by_hand import Verb, turn_rollout
 
-_OPTIONS = (
+_command = command_with(
     click.argument("model"),
     click.option("-m", "--message", default="", help="Why, for those who read the releases."),
     show.json_option,
     click.pass_obj,
 )
-
-
-def _command(function: Callable[..., None]) -> click.Command:
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return click.command(function)
 
 
 @_command

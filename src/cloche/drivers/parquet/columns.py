@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cloche.errors import NewerFormat
+from cloche.log.index import Index, agrees, index_of
 from cloche.log.table import COLUMNS, PERSONAL, Kind, row_of
 from cloche.values import ExportedRow, Exposure, Record, Timings, is_erased
 
@@ -51,8 +52,11 @@ _AS_THEY_ARE: Final = (
     *("format", "version", "digest", "release", "variant", "reason", "caller", "kind", "outcome", "fallback"),
     *("answered_by", "rows", "personal_digest", "personal", "many", "hurried"),
 )
-RECORD: Final = ("id", "time", *_AS_THEY_ARE, *_TIMINGS, "release_digest", "labels", "exposure", "shadows")
-"""The columns that a record is made of."""
+RECORD: Final = (
+    *("id", "time", *_AS_THEY_ARE, *_TIMINGS, "release_digest", "labels", "exposure", "shadows"),
+    *Index._fields,
+)
+"""The columns that a record is made of, and what its personal part is found by."""
 
 
 def exported(records: Sequence[Record]) -> pa.Table:
@@ -113,7 +117,7 @@ def _row(record: Record) -> dict[str, Any]:
         row = row_of(msgspec.structs.replace(record, personal=b""))
     return row | {
         "erased": is_erased(record.personal),
-        "failed": row["traceback"] is not None,
+        **index_of(record.personal)._asdict(),
         "format": record.format,
         "personal_digest": record.personal_digest,
         "personal": record.personal,
@@ -131,8 +135,9 @@ def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def _record(model: str, row: dict[str, Any]) -> Record:
+    """Return the record; without the digest of its personal part, where that would be found by what it does not say."""
     exposure = row["exposure"]
-    return Record(
+    record = Record(
         id=uuid.UUID(row["id"]).bytes,
         time_us=row["time"],
         model=model,
@@ -143,6 +148,8 @@ def _record(model: str, row: dict[str, Any]) -> Record:
         shadows=uuid.UUID(row["shadows"]).bytes if row["shadows"] else None,
         **{name: row[name] for name in _AS_THEY_ARE},
     )
+    found = Index(*(row[name] for name in Index._fields))
+    return record if agrees(found, record.personal) else msgspec.structs.replace(record, personal_digest=b"")
 
 
 def delta_schema() -> str:

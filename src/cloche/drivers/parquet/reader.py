@@ -16,6 +16,7 @@ from cloche.drivers.parquet.changing import Gone, fetch, fetch_all
 from cloche.drivers.parquet.commits import CommitLog, data_keys, translated
 from cloche.drivers.parquet.searching import Query, lookup, shadowed_in, shadows_of
 from cloche.errors import LogCorrupt, QueryTooSlow
+from cloche.log.pages import is_cut, page_of
 from cloche.ports import Cursor, Filter, Position
 from cloche.values import Record
 
@@ -122,11 +123,11 @@ class ParquetReader:
         found: list[Record] = []
         waiting = sorted((file for file in table.files.values() if query.may_find(file)), key=_end, reverse=True)
         for files in _together(waiting):
-            if found and len(found) == limit and files[0].last_us < found[-1].time_us:
+            if found and (len(found) == limit or is_cut(found)) and files[0].last_us < found[-1].time_us:
                 break
             for file, data in zip(files, await fetch_all(self._log, files), strict=True):
                 found += await asyncio.to_thread(query.newest, data, file.model, limit)
-            found = heapq.nlargest(limit, found, key=_place)
+                found = page_of(heapq.nlargest(limit, found, key=_place))
         return found
 
     async def _get(self, table: Snapshot, inference: bytes) -> Record | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from cloche.errors import InvalidSetting, LogCorrupt, QueryTooSlow, SinkUnavaila
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
 _CONNECT_S: Final = 8.0
+_AT: Final = re.compile(r"^connection failed: connection to server (?:at|on) .*? failed: ")
 _DEFAULTS: Final[Mapping[str, str]] = {
     "connect_timeout": "5",
     "application_name": "cloche",
@@ -114,6 +116,6 @@ def _in_words(given: Mapping[str, str]) -> str:
 
 
 def _said(error: psycopg.Error) -> str:
-    """Return what PostgreSQL or libpq says first."""
+    """Return what PostgreSQL or libpq says first, without the address, which is not for everybody who asks."""
     lines = (error.diag.message_primary or str(error)).splitlines()
-    return lines[0] if lines else type(error).__name__
+    return _AT.sub("", lines[0]) if lines else type(error).__name__

@@ -11,7 +11,7 @@ from typing import Final
 from psycopg import errors as failures
 
 from cloche.drivers.postgres.address import Address, Connection, translated
-from cloche.drivers.postgres.scrubbing import rewrite
+from cloche.drivers.postgres.scrubbing import rewrite, unsample
 from cloche.drivers.postgres.statements import STATEMENTS
 from cloche.errors import LogError, NewerFormat, StoreUnavailable
 from cloche.ports import KEPT_S, Claim
@@ -27,7 +27,10 @@ _TOGETHER: Final = 4
 
 _TRIES: Final = 10
 _TABLE: Final = "cloche_keys.claim"
-_MAKING: Final = ("create_keys", "create_claim", "create_keys_format", "index_claim_time", "index_claim_inference")
+_MAKING: Final = (
+    *("create_keys", "create_claim", "unsample_claim", "create_keys_format"),
+    *("index_claim_time", "index_claim_inference"),
+)
 _LEFT: Final = f"answers were deleted, and their bytes are still in {_TABLE}: {{}}"
 _ALONE: Final = int.from_bytes(b"answers", "big")
 """The advisory lock of who makes the table."""
@@ -96,6 +99,7 @@ class PostgresKeys:
             forgotten = await _changed(connection, "forget_keys", {"inferences": list(inferences)})
             await connection.execute(STATEMENTS["limit_rewrite"], (_LOCK,))
             try:
+                await unsample(connection, "cloche_keys", "claim")
                 kept = await rewrite(connection, _TABLE)
             except (failures.InsufficientPrivilege, failures.LockNotAvailable) as error:
                 raise self._unavailable(_LEFT.format(error.diag.message_primary)) from None

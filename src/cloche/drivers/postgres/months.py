@@ -69,6 +69,8 @@ async def _make(connection: Connection, month: Month) -> None:
                 parts = {"whole": f"cloche.{whole}", "month": f"cloche.{name}", "start": start, "end": end}
                 await connection.execute(STATEMENTS["create_month"].format(**parts))
                 await connection.execute(STATEMENTS["attach_month"].format(**parts))
+                if whole == "personal":
+                    await connection.execute(STATEMENTS["sample_nobody"].format(**parts))
 
 
 async def _is_attached(connection: Connection, name: str) -> bool:

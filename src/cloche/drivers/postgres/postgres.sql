@@ -33,6 +33,27 @@ create table if not exists {month} (like {whole} including all);
 -- Attached and not created as a partition: that would wait for all who read, and hold up all who come after.
 alter table {whole} attach partition {month} for values from ({start}) to ({end});
 
+-- title: sample_nobody
+-- The statistics for the planner would repeat what some rows say of people. It goes down to all months there are.
+alter table {whole} alter column subject set statistics 0, alter column data set statistics 0;
+
+-- title: has_samples
+select exists (
+    select 1 from pg_stats where schemaname = %s and starts_with(tablename, %s) and attname in ('subject', 'data', 'answer')
+);
+
+-- title: unsample_personal
+-- To give a column the type that it has rewrites nothing, and lets go of its statistics.
+alter table cloche.personal
+    alter column subject type text, alter column subject set statistics 0,
+    alter column data type bytea, alter column data set statistics 0;
+
+-- title: unsample_claim
+alter table cloche_keys.claim alter column answer type bytea, alter column answer set statistics 0;
+
+-- title: rewrite_statistics
+vacuum (full) pg_catalog.pg_statistic;
+
 -- title: stage
 -- Its name has the format of the database, since a pooler may hand on a connection that has one already.
 create temporary table if not exists {staging} (
@@ -119,11 +140,23 @@ where since_us <= %s and until_us >= %s order by since_us, start;
 select to_regclass('cloche.seal') is not null;
 
 -- title: records
--- In the order of cloche.values.Record.
+-- In the order of cloche.values.Record, and then what finds a personal part.
 select
     i.format, i.id, i.time_us, i.model, i.version, i.digest, i.release, i.variant, i.reason, i.caller, i.kind,
     i.outcome, i.fallback, i.answered_by, i.rows, i.timings_us, i.personal_digest, p.data, i.many, i.release_digest,
-    i.labels, i.exposure, i.shadows, i.hurried
+    i.labels, i.exposure, i.shadows, i.hurried, p.subject, i.failed
+
+-- title: page
+-- A length is known of a personal part without reading it.
+select * from (
+    select
+        *,
+        coalesce(sum(octet_length(data)) over (
+            order by time_us desc, id desc rows between unbounded preceding and 1 preceding
+        ), 0) as before
+    from ({found}) found
+) page
+where before <= %s order by time_us desc, id desc
 
 -- title: of_all
 from cloche.inference i left join cloche.personal p on p.time_us = i.time_us and p.id = i.id

@@ -17,7 +17,7 @@ from cloche.drivers.postgres.address import Address, Connection, translated
 from cloche.drivers.postgres.opening import revision
 from cloche.drivers.postgres.rollups import read_due, read_rollups
 from cloche.drivers.postgres.rows import to_record
-from cloche.drivers.postgres.searching import Query, count_query, get_query, records_query
+from cloche.drivers.postgres.searching import Query, count_query, get_query, page_query, records_query
 from cloche.drivers.postgres.sink import read_positions
 from cloche.drivers.postgres.statements import STATEMENTS
 from cloche.ports import Cursor, Filter, Position, Seal
@@ -64,8 +64,8 @@ class PostgresReader:
 
     async def find(self, wanted: Filter, limit: int, before: Cursor | None = None) -> Sequence[Record]:
         """Return up to `limit` records (10,000 at most), newest first."""
-        query = records_query(wanted, before, newest_first=True, limit=min(limit, _MOST))
-        return await self._ask(lambda connection: _records(connection, query), [])
+        query = page_query(wanted, before, min(limit, _MOST))
+        return await self._ask(lambda connection: _page(connection, query), [])
 
     async def get(self, inference: bytes) -> Record | None:
         """Return the record, or None where there is none."""
@@ -181,6 +181,11 @@ def _size(rows: Sequence[TupleRow]) -> int:
 async def _records(connection: Connection, query: Query) -> list[Record]:
     cursor = await connection.execute(query.text, query.values, binary=True)
     return list(map(to_record, await cursor.fetchall()))
+
+
+async def _page(connection: Connection, query: Query) -> list[Record]:
+    cursor = await connection.execute(query.text, query.values, binary=True)
+    return [to_record(row) for *row, _ in await cursor.fetchall()]
 
 
 async def _get(connection: Connection, inference: bytes) -> Record | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
-from cloche.values import Exposure, Personal, Record, Timings
+from cloche.log.index import Index, agrees, index_of
+from cloche.values import Exposure, Record, Timings
 
 STAGED: Final = (
     *("uuid", "int8", "int4", "text", "text", "text", "int8", "text", "text", "text", "text", "text", "text", "text"),
@@ -17,16 +18,11 @@ STAGED: Final = (
 """The types of the columns of the table `stage`."""
 
 _json = msgspec.json.Encoder().encode
-_personal = msgspec.msgpack.Decoder(Personal).decode
 
 
 def to_row(record: Record) -> tuple[Any, ...]:
     """Return a record as a row of the table `stage`."""
-    subject, failed = None, False
-    if record.personal:
-        with suppress(msgspec.DecodeError):
-            personal = _personal(record.personal)
-            subject, failed = personal.subject, personal.failure is not None
+    subject, failed = index_of(record.personal)
     row = (
         *(UUID(bytes=record.id), record.time_us, record.format, record.model, record.version, record.digest),
         *(record.release, record.variant, record.reason, record.caller, record.kind, record.outcome, record.fallback),
@@ -40,13 +36,15 @@ def to_row(record: Record) -> tuple[Any, ...]:
     return tuple(map(_plain, row))
 
 
-def to_record(row: tuple[Any, ...]) -> Record:
+def to_record(row: Sequence[Any]) -> Record:
     """Return the record of a row of `records`.
 
     What is not as this driver writes it is left out of the record, which has the outcome `unreadable` then and no
-    digest of its personal part, so that it fits neither that nor its seal.
+    digest of its personal part, so that it fits neither that nor its seal. Where the personal part would be found by
+    what it does not say, only that digest is left out.
     """
-    fields = dict(zip(Record.__struct_fields__, row, strict=True))
+    *envelope, subject, failed = row
+    fields = dict(zip(Record.__struct_fields__, envelope, strict=True))
     fields["id"] = fields["id"].bytes
     fields["personal"] = fields["personal"] or b""
     fields["release_digest"] = fields["release_digest"] or ""
@@ -59,6 +57,8 @@ def to_record(row: tuple[Any, ...]) -> Record:
     except msgspec.ValidationError:
         unreadable = {"outcome": "unreadable", "personal_digest": b"", "timings": Timings()}
         fields |= unreadable | {"labels": {}, "exposure": None}
+    if not agrees(Index(subject, failed), fields["personal"], plain):
+        fields["personal_digest"] = b""
     return Record(**fields)
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from cloche.drivers.postgres.rows import plain
 from cloche.drivers.postgres.statements import STATEMENTS
-from cloche.ports import Cursor, Filter
+from cloche.ports import PAGE_BYTES, Cursor, Filter
 
 Value: TypeAlias = str | int | UUID
 
@@ -31,12 +31,18 @@ class Query:
 _Condition: TypeAlias = tuple[str, tuple[Value, ...]]
 
 
-def records_query(wanted: Filter, past: Cursor | None, *, newest_first: bool, limit: int | None = None) -> Query:
+def records_query(wanted: Filter, past: Cursor | None, *, newest_first: bool) -> Query:
     """Return a query for records in order: those past a place, where there is one."""
     table, turn = _leading(wanted), " desc" if newest_first else ""
     source = _matching(wanted, past, newest_first)
     text = f"{STATEMENTS['records']} {source.text} order by {table}.time_us{turn}, {table}.id{turn}"
-    return Query(text, source.values) if limit is None else Query(f"{text} limit %s", (*source.values, limit))
+    return Query(text, source.values)
+
+
+def page_query(wanted: Filter, past: Cursor | None, limit: int) -> Query:
+    """Return a query for a page of records, newest first, with the bytes of the page before each as a last column."""
+    found = records_query(wanted, past, newest_first=True)
+    return Query(STATEMENTS["page"].format(found=f"{found.text} limit %s"), (*found.values, limit, PAGE_BYTES))
 
 
 def count_query(wanted: Filter) -> Query:

@@ -16,6 +16,7 @@ from cloche.drivers.sqlite.rows import positions_in, record_of
 from cloche.drivers.sqlite.seals import ask_for_seals, seal_of
 from cloche.drivers.sqlite.searching import Query, count_query, records_query
 from cloche.drivers.sqlite.statements import STATEMENTS
+from cloche.log.pages import page_of
 from cloche.ports import Cursor, Filter, Position, Seal
 from cloche.upkeep.ports import Due, Grain, Rollup
 from cloche.values import Record
@@ -145,4 +146,4 @@ def _get(connection: sqlite3.Connection, inference: bytes) -> Record | None:
 
 def _find(connection: sqlite3.Connection, wanted: Filter, limit: int, before: Cursor | None) -> list[Record]:
     query, values = records_query(wanted, before, newest_first=True)
-    return [record_of(row) for row in connection.execute(as_made(connection, f"{query} limit ?"), (*values, limit))]
+    return page_of(map(record_of, connection.execute(as_made(connection, f"{query} limit ?"), (*values, limit))))

@@ -10,21 +10,22 @@ from typing import Any, Final
 import msgspec
 
 from cloche.drivers.sqlite.statements import STATEMENTS
+from cloche.log.index import Index, agrees, index_of
 from cloche.ports import Position
-from cloche.values import Exposure, Personal, Record, Timings
+from cloche.values import Exposure, Record, Timings
 
 _json = msgspec.json.Encoder().encode
 _timings = msgspec.json.Decoder(Timings).decode
 _labels = msgspec.json.Decoder(dict[str, str]).decode
 _exposure = msgspec.json.Decoder(Exposure).decode
-_personal = msgspec.msgpack.Decoder(Personal).decode
 
 _TEXT, _MAY_BE_TEXT = ((str,), "?"), ((str, type(None)), None)
 _NUMBER, _MAY_BE_NUMBER = ((int,), 0), ((int, type(None)), None)
 _COLUMNS: Final[tuple[tuple[tuple[type, ...], Any], ...]] = (
     *(((bytes,), b""), _NUMBER, _NUMBER, _TEXT, _TEXT, _TEXT, _NUMBER, _MAY_BE_TEXT, _TEXT, _TEXT, _TEXT, _TEXT),
     *(_MAY_BE_TEXT, _MAY_BE_TEXT, _NUMBER, _TEXT, ((bytes,), b""), _NUMBER, _MAY_BE_TEXT, _MAY_BE_TEXT, _MAY_BE_TEXT),
-    *(((bytes, type(None)), None), _MAY_BE_NUMBER, ((bytes, type(None)), b"\xc1")),
+    *(((bytes, type(None)), None), _MAY_BE_NUMBER, _MAY_BE_NUMBER, _MAY_BE_TEXT, _MAY_BE_NUMBER),
+    ((bytes, type(None)), b"\xc1"),
 )
 """What the columns of `records` hold, and what stands for anything else; no personal part begins with that byte."""
 
@@ -34,11 +35,7 @@ _ID_BYTES: Final = 16
 
 def row_of(record: Record) -> tuple[tuple[Any, ...], tuple[Any, ...] | None]:
     """Return a record as rows of `inference` and `personal`."""
-    subject, failed = None, False
-    if record.personal:
-        with suppress(msgspec.DecodeError):
-            personal = _personal(record.personal)
-            subject, failed = personal.subject, personal.failure is not None
+    subject, failed = index_of(record.personal)
     envelope = (
         *(record.id, record.format, record.time_us, record.model, record.version, record.digest, record.release),
         *(record.variant, record.reason, record.caller, record.kind, record.outcome, record.fallback),
@@ -56,12 +53,16 @@ def record_of(row: tuple[Any, ...]) -> Record:
     """Return the record of a row that the statement `records` yields.
 
     SQLite takes any value into any column. What is not what this driver writes is left out of the record, which has
-    the outcome `unreadable` then and no digest of its personal part, so that it fits neither that nor its seal.
+    the outcome `unreadable` then and no digest of its personal part, so that it fits neither that nor its seal. Where
+    the personal part would be found by what it does not say, only that digest is left out.
     """
     try:
-        return _record(row)
+        record = _record(row)
     except (TypeError, ValueError):
         return _record(_readable(row))
+    failed, subject, time_us = row[-4:-1]
+    is_found = time_us in (None, record.time_us) and agrees(Index(subject, bool(failed)), record.personal)
+    return record if is_found else msgspec.structs.replace(record, personal_digest=b"")
 
 
 def _record(row: tuple[Any, ...]) -> Record:
@@ -71,7 +72,7 @@ def _record(row: tuple[Any, ...]) -> Record:
         TypeError, ValueError: something else is in a column whose kind matters to who reads records.
     """
     inference, version, *middle, timings, personal_digest, many = row[:18]
-    release_digest, labels, exposure, shadows, hurried, personal = row[18:]
+    release_digest, labels, exposure, shadows, hurried, *_, personal = row[18:]
     if not (type(inference) is type(personal_digest) is type(personal or b"") is bytes and len(inference) == _ID_BYTES):
         raise TypeError
     if not type(version) is type(row[_TIME]) is type(row[_RELEASE]) is type(row[_ROWS]) is int:

@@ -18,6 +18,7 @@ from cloche.drivers.sqlite.rollups import note_minutes, roll_up
 from cloche.drivers.sqlite.rows import positions_in, row_of
 from cloche.drivers.sqlite.seals import keep_seal, last_seal
 from cloche.drivers.sqlite.statements import STATEMENTS
+from cloche.erasure.wiping import wipe
 from cloche.errors import SinkUnavailable
 from cloche.ports import Mark, Position, Seal
 from cloche.upkeep.ports import Rollup, Span
@@ -25,6 +26,10 @@ from cloche.values import Record, Tombstone
 
 _SCRUB_S = 30.0
 _SCRUB_AGAIN_S = 0.1
+_UNWIPED = (
+    "Somebody has read the log all the while, so bytes of what was erased may still lie in its files, where no query "
+    "finds them. The next order to forget somebody wipes them, too."
+)
 _T = TypeVar("_T")
 
 
@@ -43,6 +48,8 @@ class SqliteSink:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock: int | None = hold(path)
+        self._file: int | None = None
+        """Of the database, once something was wiped there; closed after the connection."""
         self._one_thread = threading.Lock()
         try:
             with translated(path):
@@ -85,12 +92,12 @@ class SqliteSink:
         return await asyncio.to_thread(self._alone, erased)
 
     async def scrub(self) -> Sequence[str]:
-        """Bring the write-ahead log into the file and cut it to nothing; freed pages are zeros already."""
+        """Bring the write-ahead log into the file, cut it to nothing, and wipe what moved rows have left there."""
         end = time.monotonic() + _SCRUB_S
-        while (busy := await asyncio.to_thread(self._alone, _checkpoint)) and time.monotonic() < end:
+        while (busy := await asyncio.to_thread(self._alone, self._scrub)) and time.monotonic() < end:
             await asyncio.sleep(_SCRUB_AGAIN_S)
         if busy:
-            return ["Somebody reads the log, so its write-ahead log keeps what was erased until it is written anew."]
+            return [_UNWIPED]
         return []
 
     async def roll_up(self, done: Sequence[int], rollups: Sequence[Rollup], due: Sequence[Span]) -> bool:
@@ -101,9 +108,10 @@ class SqliteSink:
         """Let go of the file."""
         with self._one_thread:
             self._connection.close()
-            lock, self._lock = self._lock, None
-            if lock is not None:
-                os.close(lock)
+            opened, self._file, self._lock = (self._file, self._lock), None, None
+            for descriptor in opened:
+                if descriptor is not None:
+                    os.close(descriptor)
 
     def _write(self, records: Sequence[Record], mark: Mark | None) -> int:
         rows = [row_of(record) for record in records]
@@ -127,11 +135,17 @@ class SqliteSink:
         if mark.seal is not None and not keep_seal(connection, mark.seal):
             raise SinkUnavailable(where=self._path, reason=f"somebody else has shipped of spool {mark.spool} meanwhile")
 
+    def _scrub(self, connection: sqlite3.Connection) -> bool:
+        """Return whether a reader kept it from being done."""
+        connection.execute("pragma shrink_memory")  # or pages that it has would be written as they were
+        if connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0]:
+            return True
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        with transaction(connection):
+            wipe(connection, self._file, "personal")
+        return False
+
     def _alone(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         with self._one_thread, translated(self._path):
             return work(self._connection)
-
-
-def _checkpoint(connection: sqlite3.Connection) -> bool:
-    """Return whether a reader kept it from being done."""
-    return bool(connection.execute("pragma wal_checkpoint(truncate)").fetchone()[0])

@@ -208,7 +208,7 @@ select spool, segment, "offset" from position;
 select
     i.id, i.format, i.time_us, i.model, i.version, i.digest, i.release, i.variant, i.reason, i.caller, i.kind,
     i.outcome, i.fallback, i.answered_by, i.rows, i.timings_us, i.personal_digest, i.many, i.release_digest, i.labels,
-    i.exposure, i.shadows, i.hurried, p.data
+    i.exposure, i.shadows, i.hurried, i.failed, p.subject, p.time_us, p.data
 
 -- title: is_shadowed
 (i.shadows is not null or exists (select 1 from inference s where s.shadows = i.id))

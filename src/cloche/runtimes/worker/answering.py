@@ -26,6 +26,8 @@ Refusals = dict[str, dict[str, Any]]
 _LARGEST = LIMIT // 2
 """Bytes of outputs."""
 
+_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":")).encode
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -174,7 +176,7 @@ def _finish(manifest: Manifest, case: _Case, items: Sequence[Any]) -> Answer:
     outputs, refusals = _split(items, case.many or manifest.each is not None)
     if manifest.each is not None:
         outputs = [_ranked(manifest.each, case.ids, outputs, refusals)]
-    encoded = json.dumps(outputs, ensure_ascii=False, separators=(",", ":")).encode()
+    encoded = _encode(outputs).encode()
     if len(encoded) > _LARGEST:
         raise Failed("invalid_output", f"the answer has {len(encoded)} bytes, and {_LARGEST} are the most")
     return Answer(encoded, refusals)

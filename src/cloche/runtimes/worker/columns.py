@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import partial
@@ -54,6 +56,8 @@ def single_precision(values: Sequence[Any]) -> list[Any]:
     """Return the numbers rounded to float32, None where there is none."""
     import numpy as np
 
+    with suppress(struct.error, OverflowError):  # unless all are numbers; what is too large is infinite
+        return list(struct.unpack(form := f"{len(values)}f", struct.pack(form, *values)))
     with np.errstate(over="ignore"):
         return [None if value is None else float(np.float32(value)) for value in values]
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from cloche.runtimes.worker.columns import FrameError, builder_of, dtype_of
@@ -37,8 +40,7 @@ class FrameBuilder:
         dtypes = {None if column.dtype == "category" else dtype_of(column.dtype) for column in columns}
         only = dtypes.pop() if len(dtypes) == 1 else None
         self._only = only if isinstance(only, np.dtype) else None
-        rounded = any(column.float32 for column in columns)
-        self._all_floats = self._only is not None and self._only.kind == "f" and not rounded
+        self._rounded = [place for place, column in enumerate(columns) if column.float32]
 
     def frame(self, rows: Sequence[Row]) -> Any:
         """Return the rows as a DataFrame.
@@ -62,13 +64,22 @@ class FrameBuilder:
 
         if self._only is None:
             return self.frame(rows).to_numpy()
-        if self._all_floats:
-            values = [row.get(name) for row in rows for name in self._names]
+        if self._only.kind == "f":
+            values = self._values(rows)
             if set(map(type, values)) <= _NUMBERS:
                 table = np.array(values, dtype=np.float64).reshape(-1, len(self._names))
                 with np.errstate(over="ignore"):
+                    if self._rounded:
+                        table[:, self._rounded] = table[:, self._rounded].astype(np.float32)
                     return table.astype(self._only, copy=False)
         return np.column_stack(self._arrays(rows)) if len(rows) else np.empty((0, len(self._names)), self._only)
+
+    def _values(self, rows: Sequence[Row]) -> list[Any]:
+        """Return the values row by row, None where a row has none."""
+        if len(self._names) > 1:
+            with suppress(KeyError):
+                return list(chain.from_iterable(map(itemgetter(*self._names), rows)))
+        return [row.get(name) for row in rows for name in self._names]
 
     def _arrays(self, rows: Sequence[Row]) -> list[Any]:
         return [

@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from cloche.runtimes.worker.instants import format_instant
@@ -20,11 +20,26 @@ from cloche.runtimes.worker.instants import format_instant
 _DEEPEST = 100
 
 
+_Trail: TypeAlias = "str | tuple[_Trail, object]"
+"""Where a value is: the JSON pointer to the outermost one, or the trail of what holds it and its key there.
+
+A pointer is made of it where something is wrong, and that is seldom.
+"""
+
+
 class InvalidValue(ValueError):
     """An output has no JSON form; the text says what is where, as a JSON pointer into it."""
 
-    def __init__(self, what: str, pointer: str) -> None:
-        super().__init__(f"{what} at {pointer or 'its top'}")
+    def __init__(self, what: str, trail: _Trail) -> None:
+        super().__init__(f"{what} at {_pointer(trail) or 'its top'}")
+
+
+def _pointer(trail: _Trail) -> str:
+    parts: list[str] = []
+    while not isinstance(trail, str):
+        trail, key = trail
+        parts.append(str(key).replace("~", "~0").replace("/", "~1"))
+    return "/".join((trail, *reversed(parts)))
 
 
 class WrongCount(ValueError):
@@ -84,6 +99,8 @@ def json_key(key: Any) -> str:
     Raises:
         InvalidValue: it can't be one.
     """
+    if type(key) is str:
+        return key
     key = key.item() if hasattr(key, "item") else key
     if isinstance(key, str):
         return str(key)
@@ -94,53 +111,55 @@ def json_key(key: Any) -> str:
     raise InvalidValue(f"a {type(key).__name__} as the name of a field", "")
 
 
-def to_json_value(value: Any, pointer: str = "", depth: int = 0) -> Any:
+def to_json_value(value: Any, pointer: str = "") -> Any:
     """Return `value` made of None, bool, int, float, str, list and dict alone.
+
+    Args:
+        value: anything.
+        pointer: the JSON pointer to it, for messages.
 
     Raises:
         InvalidValue: NaN, infinity, a missing value of pandas, or something JSON does not have.
     """
+    return _plain(value, pointer, 0)
+
+
+def _plain(value: Any, trail: _Trail, depth: int) -> Any:
     kind = type(value)
     if value is None or kind is bool or kind is int:
         return value
     if kind is float:
         if math.isfinite(value):
             return value
-        raise InvalidValue("NaN" if math.isnan(value) else "infinity", pointer)
+        raise InvalidValue("NaN" if math.isnan(value) else "infinity", trail)
     if kind is str:
-        return _checked_text(value, pointer)
+        return _checked_text(value, trail)
     if depth > _DEEPEST:
-        raise InvalidValue(f"more than {_DEEPEST} levels", pointer[:100])
+        raise InvalidValue(f"more than {_DEEPEST} levels", _pointer(trail)[:100])
     if kind is dict:
-        return {
-            json_key(key): to_json_value(item, f"{pointer}/{_escape(key)}", depth + 1) for key, item in value.items()
-        }
+        return {json_key(key): _plain(item, (trail, key), depth + 1) for key, item in value.items()}
     if kind is list:
-        return [to_json_value(item, f"{pointer}/{position}", depth + 1) for position, item in enumerate(value)]
-    return to_json_value(_simpler(value, pointer), pointer, depth + 1)
+        return [_plain(item, (trail, position), depth + 1) for position, item in enumerate(value)]
+    return _plain(_simpler(value, trail), trail, depth + 1)
 
 
-def _checked_text(text: str, pointer: str) -> str:
+def _checked_text(text: str, trail: _Trail) -> str:
     try:
         text.isascii() or text.encode()
     except UnicodeEncodeError:
-        raise InvalidValue("text that is not valid Unicode", pointer) from None
+        raise InvalidValue("text that is not valid Unicode", trail) from None
     return text
 
 
-def _escape(key: object) -> str:
-    return str(key).replace("~", "~0").replace("/", "~1")
-
-
-def _simpler(value: Any, pointer: str) -> Any:
+def _simpler(value: Any, trail: _Trail) -> Any:
     """Return a value that is one step nearer to JSON."""
     for kinds, convert in _CONVERSIONS:
         if isinstance(value, kinds):
-            return convert(value, pointer)
+            return convert(value, trail)
     if type(value).__name__ == "NAType":
-        raise InvalidValue("a missing value (NA)", pointer)
+        raise InvalidValue("a missing value (NA)", trail)
     if hasattr(value, "dtype"):
-        return _array_simpler(value, pointer)
+        return _array_simpler(value, trail)
     if hasattr(value, "itertuples"):
         return _records(value)
     if is_dataclass(value) and not isinstance(value, type):
@@ -149,19 +168,19 @@ def _simpler(value: Any, pointer: str) -> Any:
         return {name: getattr(value, name) for name in value.__struct_fields__}
     if hasattr(value, "model_dump"):
         return value.model_dump()
-    raise InvalidValue(f"a {type(value).__name__}, which JSON does not have,", pointer)
+    raise InvalidValue(f"a {type(value).__name__}, which JSON does not have,", trail)
 
 
-def _array_simpler(value: Any, pointer: str) -> Any:
+def _array_simpler(value: Any, trail: _Trail) -> Any:
     """Simplify a numpy scalar or array, or a Series."""
     kind = getattr(value.dtype, "kind", "O")
     if kind in "cV" or kind == "S":
-        raise InvalidValue(f"a {value.dtype}, which JSON does not have,", pointer)
+        raise InvalidValue(f"a {value.dtype}, which JSON does not have,", trail)
     if getattr(value, "ndim", 1):
         has_names = hasattr(value, "index") and list(value.index) != list(range(len(value)))
         return dict(zip(value.index, value, strict=True)) if has_names else _elements(value)
     if str(value) == "NaT":
-        raise InvalidValue("a missing value (NaT)", pointer)
+        raise InvalidValue("a missing value (NaT)", trail)
     if kind == "M":
         return format_instant(int(value.astype("datetime64[ns]").astype("int64")))
     if kind == "m":
@@ -169,27 +188,27 @@ def _array_simpler(value: Any, pointer: str) -> Any:
     return float(value) if kind == "f" else value.item()
 
 
-def _decimal(value: Decimal, pointer: str) -> str:
+def _decimal(value: Decimal, trail: _Trail) -> str:
     if value.is_finite():
         return str(value)
-    raise InvalidValue("NaN" if value.is_nan() else "infinity", pointer)
+    raise InvalidValue("NaN" if value.is_nan() else "infinity", trail)
 
 
-def _datetime(value: datetime, pointer: str) -> str:
+def _datetime(value: datetime, trail: _Trail) -> str:
     """Return RFC 3339; a time without a zone is taken for UTC."""
     if value != value:  # noqa: PLR0124  only pandas' NaT is not itself
-        raise InvalidValue("a missing value (NaT)", pointer)
+        raise InvalidValue("a missing value (NaT)", trail)
     if value.tzinfo is not None:
         value = value.astimezone(UTC)
     return value.isoformat().removesuffix("+00:00") + "Z"
 
 
-def _tuple(value: tuple[Any, ...], _pointer: str) -> Any:
+def _tuple(value: tuple[Any, ...], _trail: _Trail) -> Any:
     names = getattr(value, "_fields", None)
     return dict(zip(names, value, strict=True)) if names else list(value)
 
 
-_CONVERSIONS: Sequence[tuple[Any, Callable[[Any, str], Any]]] = (
+_CONVERSIONS: Sequence[tuple[Any, Callable[[Any, _Trail], Any]]] = (
     (Enum, lambda value, _: value.value),
     (bool, lambda value, _: bool(value)),
     (int, lambda value, _: int(value)),

@@ -21,14 +21,8 @@ def flatten(call: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
     return [{**context, **item} for item in call[name]]
 
 
-def order_of(scores: Sequence[float], order: str) -> list[int]:
-    """Return the positions of the scores from first to last; equal ones stay in the order of the input."""
-    sign = 1 if order == "asc" else -1
-    return sorted(range(len(scores)), key=lambda position: sign * scores[position])
-
-
 def ranked(ids: Sequence[Any], scores: Sequence[float | None], item_id: str, order: str) -> list[dict[str, Any]]:
-    """Return what a ranking answers: `{item_id: id, "score": score}` in order.
+    """Return what a ranking answers: `{item_id: id, "score": score}` in order; equal ones in that of the input.
 
     Args:
         ids: one per item, in the order of the input.
@@ -36,6 +30,6 @@ def ranked(ids: Sequence[Any], scores: Sequence[float | None], item_id: str, ord
         item_id: the field that names an item.
         order: `desc` or `asc`.
     """
-    kept = [pair for pair in zip(ids, scores, strict=True) if pair[1] is not None]
-    positions = order_of([score for _, score in kept if score is not None], order)
-    return [{item_id: kept[position][0], "score": kept[position][1]} for position in positions]
+    places = [place for place, score in enumerate(scores) if score is not None]
+    places.sort(key=scores.__getitem__, reverse=order != "asc")  # type: ignore[arg-type]  # none of them is None
+    return [{item_id: ids[place], "score": scores[place]} for place in places]

@@ -7,7 +7,8 @@ import pytest
 from drafts import draft, golden
 
 from cloche import Command
-from cloche.authoring.publish import prepare, publish
+from cloche.authoring.preparing import prepare
+from cloche.authoring.publish import publish
 from cloche.errors import DoesNotLoad, NotPublishable
 
 ROWS = [{"x": 1.5}, {"x": 2.0}, {"x": None}]

@@ -22,7 +22,7 @@ from cloche.errors import (
     VersionExists,
     VersionNotFound,
 )
-from cloche.registry.bundle import Each, Environment, Manifest, Provenance
+from cloche.registry.bundle import Environment, Manifest, Provenance
 from cloche.registry.catalog import Registry
 
 FLIGHTS = pd.DataFrame({"distance": [100.0, 200.0, 400.0, 800.0], "hour": [1, 2, 3, 4]})
@@ -171,7 +171,7 @@ def test_what_combines_takes_no_table(registry):
 
 def test_rankings_are_no_steps(registry):
     with pytest.raises(NotPublishable, match="rankings neither have steps nor are steps"):
-        publish(ensemble("ranking", dear, each=Each("/items", "sku")), registry)
+        publish(ensemble("ranking", dear, each="/items", item_id="sku"), registry)
 
 
 def schema_of(**fields):

@@ -10,7 +10,7 @@ import pytest
 from drafts import draft, golden
 
 from cloche.authoring.dtypes import with_dtypes, with_present
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 from cloche.errors import MissingExtra, NotPublishable
 
 SAVE = """

@@ -12,7 +12,7 @@ import pytest
 from drafts import draft, golden
 
 from cloche.authoring.kinds import KerasModel, TorchModule, kind_of
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 from cloche.errors import NotPublishable
 
 ARRAY = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 0.5]])
@@ -83,7 +83,7 @@ import keras, numpy, sys, json, warnings
 warnings.simplefilter("ignore")
 sys.path[:0] = sys.argv[1:3]
 from drafts import draft, golden
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 
 keras.utils.set_random_seed(7)
 model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(3, "relu"), keras.layers.Dense(1)])

@@ -6,7 +6,7 @@ import pytest
 from boosters import DELAY, NUMBERS
 from drafts import draft, golden
 
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 from cloche.errors import NotPublishable
 
 FLIGHTS = NUMBERS.fillna(0.0)[["distance", "hour"]]

@@ -9,7 +9,7 @@ import joblib
 import pytest
 from drafts import draft, golden
 
-from cloche.authoring.publish import prepare
+from cloche.authoring.preparing import prepare
 from cloche.errors import DoesNotLoad, NotPublishable
 
 ROWS = [{"distance": 100.0, "hour": 3}, {"distance": 250.0, "hour": 9}]

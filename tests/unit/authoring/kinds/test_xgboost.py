@@ -1,4 +1,4 @@
-"""Models of XGBoost: native where the format says all of the model, and equal to the author's own object everywhere."""
+"""What is XGBoost's alone; see test_boosting.py for the rest."""
 
 import pickle
 
@@ -6,12 +6,11 @@ import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
-from boosters import DELAY, KIND, LATE, MIXED, NUMBERS, inline_answers, json_rows, labels, worker_answers
+from boosters import DELAY, KIND, LATE, MIXED, NUMBERS, inline_answers, json_rows
 from drafts import draft, golden
 
-from cloche.authoring.publish import prepare
-from cloche.errors import DoesNotLoad, InvalidExamples, NotPublishable
-from cloche.registry.bundle import Each
+from cloche.authoring.preparing import prepare
+from cloche.errors import DoesNotLoad, NotPublishable
 
 xgboost = pytest.importorskip("xgboost", reason="needs cloche[xgboost]")
 
@@ -19,33 +18,6 @@ xgboost = pytest.importorskip("xgboost", reason="needs cloche[xgboost]")
 def fitted(kind, answers, data=NUMBERS, **options):
     options = {"n_estimators": 20, "max_depth": 3, "n_jobs": 1, "enable_categorical": True} | options
     return getattr(xgboost, kind)(**options).fit(data, answers)
-
-
-@pytest.mark.parametrize("answers", [LATE, KIND], ids=["two classes", "three"])
-def test_a_classifier_is_native_and_answers_in_the_gateway(answers, tmp_path):
-    model = fitted("XGBClassifier", answers)
-    prepared = prepare(draft(model, NUMBERS.head(40), training=NUMBERS))
-    manifest = prepared.manifest
-    assert (manifest.flavor, manifest.entry, manifest.answers) == ("xgboost", "files/model.ubj", "label")
-    assert manifest.is_inline
-    assert manifest.classes == model.classes_.tolist()
-    assert any(name.startswith("xgboost") for name in manifest.environment.distributions)
-    rows = json_rows(prepared)
-    assert inline_answers(prepared, tmp_path, rows) == labels(model, NUMBERS.head(40))
-    assert inline_answers(prepared, tmp_path, rows, together=False) == labels(model, NUMBERS.head(40))
-    assert worker_answers(prepared, tmp_path, rows) == labels(model, NUMBERS.head(40))
-
-
-def test_a_regressor_and_a_bare_booster_answer_numbers(tmp_path):
-    model = fitted("XGBRegressor", DELAY)
-    booster = model.get_booster()
-    expected = model.predict(NUMBERS.head(30)).tolist()
-    for number, given in enumerate((model, booster)):
-        prepared = prepare(draft(given, NUMBERS.head(30), training=NUMBERS))
-        assert (prepared.manifest.flavor, prepared.manifest.answers) == ("xgboost", "number")
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        assert inline_answers(prepared, folder, json_rows(prepared)) == expected
 
 
 def test_a_linear_booster_answers_in_the_gateway(tmp_path):
@@ -67,18 +39,6 @@ def test_a_booster_answers_by_its_objective(objective, tmp_path):
     )
 
 
-def test_categories_are_those_of_training_and_run_in_a_worker(tmp_path):
-    model = fitted("XGBClassifier", LATE, MIXED)
-    prepared = prepare(draft(model, MIXED.head(40), training=MIXED))
-    assert prepared.manifest.flavor == "xgboost"
-    assert not prepared.manifest.is_inline
-    rows = json_rows(prepared)
-    *alone, strange = worker_answers(prepared, tmp_path, [*rows[:3], rows[0] | {"carrier": "ZZ"}], together=False)
-    assert alone == labels(model, MIXED.head(3))
-    unseen = MIXED.head(1).assign(carrier=pd.Categorical([None], categories=["UA", "AA", "B6"]))
-    assert [strange] == labels(model, unseen)
-
-
 def test_an_estimator_that_stopped_early_answers_with_its_best_trees(tmp_path):
     model = xgboost.XGBRegressor(n_estimators=60, early_stopping_rounds=3, learning_rate=0.9, n_jobs=1)
     model.fit(NUMBERS[:200], DELAY[:200], eval_set=[(NUMBERS[200:], DELAY[200:])], verbose=False)
@@ -92,23 +52,11 @@ def test_an_estimator_that_stopped_early_answers_with_its_best_trees(tmp_path):
     assert outputs != model.predict(NUMBERS.head(20)).tolist()
 
 
-def squared(labels, predicted):
-    return predicted - labels, np.ones_like(predicted)
-
-
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        ({"objective": squared}, "its objective is a function of its own"),
-        ({"missing": -1.0}, "it takes -1.0 for a missing value"),
-    ],
-    ids=["objective", "missing"],
-)
-def test_what_the_format_can_not_say_is_pickled_and_said(options, reason):
-    model = fitted("XGBRegressor", DELAY, **options)
+def test_another_value_for_what_is_missing_is_pickled_and_said():
+    model = fitted("XGBRegressor", DELAY, missing=-1.0)
     prepared = prepare(draft(model, NUMBERS.head(10), training=NUMBERS))
     assert prepared.manifest.flavor == "sklearn"
-    assert reason in prepared.notices[-1]
+    assert "it takes -1.0 for a missing value" in prepared.notices[-1]
     outputs = [case["output"] for case in golden(prepared)]
     assert outputs == pytest.approx(model.predict(NUMBERS.head(10)).tolist())
 
@@ -132,27 +80,13 @@ def test_a_class_derived_from_an_estimator_answers_as_it_was_written():
     assert [case["output"] for case in golden(prepared)] == model.predict(NUMBERS.head(5)).tolist()
 
 
-@pytest.mark.parametrize("suffix", [".ubj", ".json"])
-def test_a_model_file_is_published_as_it_is(suffix, tmp_path):
+def test_a_model_file_may_be_json(tmp_path):
     model = fitted("XGBRegressor", DELAY)
-    path = tmp_path / f"delay{suffix}"
+    path = tmp_path / "delay.json"
     model.save_model(path)
     prepared = prepare(draft(path, NUMBERS.head(10), training=NUMBERS))
-    assert (prepared.manifest.flavor, prepared.manifest.entry) == ("xgboost", f"files/model{suffix}")
-    assert prepared.contents[f"files/model{suffix}"] == path.read_bytes()
+    assert (prepared.manifest.flavor, prepared.manifest.entry) == ("xgboost", "files/model.json")
     assert inline_answers(prepared, tmp_path, json_rows(prepared)) == model.predict(NUMBERS.head(10)).tolist()
-
-
-def test_a_model_file_goes_by_the_names_of_its_columns(tmp_path):
-    model = fitted("XGBRegressor", DELAY)
-    path = tmp_path / "delay.ubj"
-    model.save_model(path)
-    turned = NUMBERS[list(NUMBERS.columns[::-1])]
-    prepared = prepare(draft(path, turned.head(10), training=turned))
-    assert [column.name for column in prepared.manifest.frame.columns] == list(NUMBERS.columns)
-    assert [case["output"] for case in golden(prepared)] == model.predict(NUMBERS.head(10)).tolist()
-    with pytest.raises(InvalidExamples, match="trained on distance, hour, cheap, weight, and they have d"):
-        prepare(draft(path, NUMBERS.head(3).rename(columns={"hour": "d"})[["d", "distance", "cheap", "weight"]]))
 
 
 def test_dicts_come_in_any_order():
@@ -176,29 +110,6 @@ def test_a_pickled_booster_is_asked_with_the_matrix_that_it_wants(tmp_path):
     assert [case["output"] for case in golden(prepared)] == expected
 
 
-def test_the_pickled_form_answers_the_same(tmp_path):
-    model = fitted("XGBClassifier", KIND)
-    path = tmp_path / "model.pkl"
-    path.write_bytes(cloudpickle.dumps(model))
-    pickled = prepare(draft(path, NUMBERS.head(10), training=NUMBERS))
-    native = prepare(draft(model, NUMBERS.head(10), training=NUMBERS))
-    assert (pickled.manifest.flavor, native.manifest.flavor) == ("sklearn", "xgboost")
-    assert [case["output"] for case in golden(pickled)] == [case["output"] for case in golden(native)]
-
-
-def test_a_ranker_orders_the_items_of_a_call(tmp_path):
-    frame = NUMBERS[["distance", "weight"]].fillna(0.0)
-    model = xgboost.XGBRanker(n_estimators=10, n_jobs=1).fit(frame, KIND, qid=np.repeat(range(30), 10))
-    items = [{"id": f"i{place}", **row} for place, row in enumerate(frame.head(12).to_dict("records"))]
-    prepared = prepare(draft(model, [{"items": items}], each=Each("/items", "id")))
-    assert (prepared.manifest.flavor, prepared.manifest.is_inline) == ("xgboost", True)
-    scores = model.predict(frame.head(12))
-    (case,) = golden(prepared)
-    assert [item["id"] for item in case["output"]] == [f"i{place}" for place in np.argsort(-scores, kind="stable")]
-    (found,) = inline_answers(prepared, tmp_path, [{"items": items}])
-    assert found == case["output"]
-
-
 def test_several_labels_of_a_row_are_no_label(tmp_path):
     labels = np.column_stack([DELAY > 3, DELAY > 9]).astype(int)
     model = fitted("XGBClassifier", labels)
@@ -215,8 +126,3 @@ def test_a_file_that_is_not_what_it_begins_like_says_so(tmp_path):
     path.write_bytes(b"{Lnothing")
     with pytest.raises(NotPublishable, match="it begins like a model file of xgboost, which can't read it"):
         prepare(draft(path, NUMBERS.head(3)))
-
-
-def test_an_estimator_that_was_never_fitted_says_so():
-    with pytest.raises(NotPublishable, match="can't be written in the format of xgboost"):
-        prepare(draft(xgboost.XGBRegressor(), NUMBERS.head(3)))

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import struct
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 from cloche.runtimes.worker.manifest import Column
 from cloche.runtimes.worker.outputs import json_key
@@ -21,6 +21,7 @@ Raw = Sequence[Any]
 Items = Callable[[Raw], list[Any]]
 """Makes such an answer one item per row."""
 
+_HALF = struct.Struct("e")
 _NARROW = {"float32": "f", "Float32": "f", "float16": "e"}
 """Dtypes of columns whose values are rounded, as `struct` names them."""
 
@@ -48,7 +49,7 @@ class Numbers:
         self._names = [column.name for column in columns]
         self._code = code
         narrow = {index: "f" if column.float32 else _NARROW.get(column.dtype) for index, column in enumerate(columns)}
-        self._narrow = [(index, struct.Struct(kind)) for index, kind in narrow.items() if kind and kind != code]
+        self._narrow = [(index, kind) for index, kind in narrow.items() if kind and kind != code]
 
     def of_rows(self, rows: Sequence[Mapping[str, Any]]) -> array[float]:
         """Return rows in JSON form, one after another; what is null or absent is NaN."""
@@ -56,19 +57,51 @@ class Numbers:
 
     def of_values(self, values: Sequence[Sequence[float | None]]) -> array[float]:
         """Return rows of numbers in the order of the columns, one after another."""
-        try:
-            numbers = array(self._code, cast("Iterable[float]", chain.from_iterable(values)))
-        except TypeError:  # there is a null among them
-            numbers = array(self._code, [math.nan if value is None else value for row in values for value in row])
-        for index, kind in self._narrow:
-            column = [_rounded(value, kind) for value in numbers[index :: self.width]]
-            numbers[index :: self.width] = array(self._code, column)
+        numbers = elements_of(list(chain.from_iterable(values)), self._code)
+        self._round(numbers)
         return numbers
 
+    def of_columns(self, column: Callable[[str], Sequence[float | None]], rows: int) -> array[float]:
+        """Return the same for so many rows that are given by columns."""
+        numbers = matrix_of([column(name) for name in self._names], rows, self._code)
+        self._round(numbers)
+        return numbers
 
-def _rounded(value: float, kind: struct.Struct) -> float:
+    def _round(self, numbers: array[float]) -> None:
+        for index, kind in self._narrow:
+            column = numbers[index :: self.width]
+            rounded = array("f", column) if kind == "f" else map(_half, column)
+            numbers[index :: self.width] = array(self._code, rounded)
+
+
+def matrix_of(columns: Sequence[Sequence[float | None]], rows: int, code: str) -> array[float]:
+    """Return the numbers of columns row by row; what is null is NaN.
+
+    Args:
+        columns: with a value for each row.
+        rows: how many.
+        code: of the elements, as `array` names it: `f` or `d`.
+    """
+    numbers: array[float] = array(code, bytes(rows * len(columns) * struct.calcsize(code)))
+    for place, column in enumerate(columns):
+        numbers[place :: len(columns)] = elements_of(column, code)
+    return numbers
+
+
+def elements_of(values: Sequence[float | None], code: str) -> array[float]:
+    """Return numbers as elements of an array; what is null is NaN, and what is too large is infinite."""
+    if isinstance(values, array) and values.typecode == code:
+        return values
     try:
-        return float(kind.unpack(kind.pack(value))[0])
+        return array(code, struct.pack(f"{len(values)}{code}", *values))  # five times as fast as from numbers
+    except struct.error:
+        return array(code, [math.nan if value is None else value for value in values])
+
+
+def _half(value: float) -> float:
+    """Return the nearest number in half precision."""
+    try:
+        return float(_HALF.unpack(_HALF.pack(value))[0])
     except OverflowError:
         return math.copysign(math.inf, value)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cloche.runtimes.worker.flavors.asking import Ask, Rows
+from cloche.runtimes.worker.flavors.boosting import elements_of
 from cloche.runtimes.worker.manifest import Manifest
 from cloche.runtimes.worker.outputs import json_key
 
@@ -19,6 +21,9 @@ _DTYPES = {
     "tensor(bool)": "bool",
     "tensor(string)": "object",
 }
+
+_CODES = {"tensor(float)": "f", "tensor(double)": "d"}
+"""Those that have NaN, as `array` names them."""
 
 _PROCESSOR = "CPUExecutionProvider"
 
@@ -112,13 +117,33 @@ class Graph:
 
     def run(self, rows: Rows) -> Sequence[Any]:
         """Return the outputs for rows in JSON form. A missing number is NaN where the input has that."""
-        import numpy as np
-
         if self.takes_matrix and self._columns is not None:
             return self.run_matrix([[row.get(name) for name in self._columns] for row in rows])
+        return self._run_inputs(lambda name: [row.get(name) for row in rows])
+
+    def run_columns(self, column: Callable[[str], Sequence[Any]], rows: int) -> Sequence[Any]:
+        """Return the outputs for so many rows, given the values of a column by its name."""
+        import numpy as np
+
+        if not self.takes_matrix or self._columns is None:
+            return self._run_inputs(column)
+        (given,) = self._inputs
+        columns = [column(name) for name in self._columns]
+        code = _CODES.get(given.type)
+        if code is None:
+            return self.run_matrix(list(zip(*columns, strict=True)))
+        matrix: Any = np.empty((rows, len(columns)), dtype=code)
+        for place, values in enumerate(columns):
+            matrix[:, place] = values if isinstance(values, array) else elements_of(values, code)
+        outputs: Sequence[Any] = self._session.run(self._names, {given.name: matrix})
+        return outputs
+
+    def _run_inputs(self, column: Callable[[str], Sequence[Any]]) -> Sequence[Any]:
+        import numpy as np
+
         feed = {}
         for wanted in self._inputs:
-            values = np.array(self._given(wanted, [row.get(wanted.name) for row in rows]), dtype=_DTYPES[wanted.type])
+            values = np.array(self._given(wanted, column(wanted.name)), dtype=_DTYPES[wanted.type])
             feed[wanted.name] = values.reshape(-1, 1) if values.ndim == 1 and len(wanted.shape) == 2 else values
         outputs: Sequence[Any] = self._session.run(self._names, feed)
         return outputs

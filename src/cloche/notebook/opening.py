@@ -10,7 +10,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from cloche.assembly import open_registry
+from cloche.assembly.stores import open_registry
 from cloche.errors import ClocheError
 from cloche.home import Home, find_home
 from cloche.log.filters import read_moment
@@ -23,7 +23,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Place:
+class OpenHome:
     """A home, opened."""
 
     home: Home
@@ -32,7 +32,7 @@ class Place:
     registry: Registry
 
 
-def open_place(home: str | Path | None) -> Place:
+def open_home(home: str | Path | None) -> OpenHome:
     """Return the home that is named; else `CLOCHE_HOME`, the nearest parent folder with one, or `./.cloche`.
 
     Raises:
@@ -41,7 +41,7 @@ def open_place(home: str | Path | None) -> Place:
     """
     found = find_home() if home is None else Home(Path(home).expanduser().resolve())
     settings = load_settings(found.settings_file, os.environ, secrets=False)
-    return Place(found, settings, open_registry(found, settings))
+    return OpenHome(found, settings, open_registry(found, settings))
 
 
 def plainly(function: Callable[Given, Result]) -> Callable[Given, Result]:
