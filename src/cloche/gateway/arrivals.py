@@ -15,8 +15,12 @@ from cloche.errors import Overloaded
 from cloche.gateway.choose import Choice
 from cloche.values import Criticality
 
-SHARES: Final[dict[Criticality, float]] = {"critical": 0.5, "default": 0.25, "sheddable": 0.1}
-"""For how much of its deadline a call may wait for the loop; before it was seen it may have waited as long again."""
+SHARES: Final[dict[Criticality, float]] = {"critical": 0.4, "default": 0.2, "sheddable": 0.1}
+"""For how much of its deadline a call may wait for the loop.
+
+Turns of the loop are as long then, and a call takes about four: it waits to be read, waits to begin, waits for its
+record to be kept, and is answered.
+"""
 
 LONGEST_S: Final = 1.0
 """Of deadlines that are longer, the part that counts."""
