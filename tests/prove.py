@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -24,6 +25,8 @@ SEED = 2026
 HEADING = "## Run that ended at "
 NONE_CHOSEN = 5
 """The status of pytest where no test was chosen."""
+TEST = re.compile(r"def (test_\w+)")
+SHOWN_BY = re.compile(r"::(test_\w+)` \|$")
 MARKS = ("CLOCHE_PROVE", "PROVE,", "evidence")
 """What stands in a file whose tests count."""
 
@@ -95,9 +98,14 @@ def section(cases: list[ElementTree.Element], took_s: float, chosen: str, cut_sh
 
 
 def still_true(page: str, again: Set[str]) -> Iterator[str]:
-    """Yield the sections of a page without what tests had shown that ran again, and none that then shows nothing."""
+    """Yield the sections of a page without what tests had shown that ran again or are gone; none that shows nothing."""
+    there = {name for path in counted_files() for name in TEST.findall((ROOT / path).read_text(encoding="utf-8"))}
     for text in page.split(f"\n{HEADING}")[1:]:
-        lines = [line for line in text.splitlines() if again.isdisjoint(line.replace("`", " ").split())]
+        lines = [
+            line
+            for line in text.splitlines()
+            if again.isdisjoint(line.replace("`", " ").split()) and there.issuperset(SHOWN_BY.findall(line))
+        ]
         if any(line.endswith("` |") for line in lines):
             yield HEADING + "\n".join(lines) + "\n"
 
