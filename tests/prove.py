@@ -48,9 +48,8 @@ def main(arguments: list[str]) -> int:
         cut_short = cut_short or found is None
     newest = section(cases, time.monotonic() - began, shlex.join(arguments), cut_short)
     before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    PAGE.write_text(
-        "\n".join([PREFACE, newest, *still_true(before, {name_of(case) for case in cases})]), encoding="utf-8"
-    )
+    earlier = still_true(before, {name_of(case) for case in cases}, counted_tests())
+    PAGE.write_text("\n".join([PREFACE, newest, *earlier]), encoding="utf-8")
     sys.stdout.write(f"{PAGE.relative_to(ROOT)} written\n")
     return status
 
@@ -71,6 +70,11 @@ def counted_files() -> Iterator[Path]:
         text = path.read_text(encoding="utf-8")
         if any(mark in text for mark in MARKS):
             yield path.relative_to(ROOT)
+
+
+def counted_tests() -> set[str]:
+    """Return the names of the tests in those files."""
+    return {name for path in counted_files() for name in TEST.findall((ROOT / path).read_text(encoding="utf-8"))}
 
 
 def section(cases: list[ElementTree.Element], took_s: float, chosen: str, cut_short: bool) -> str:
@@ -97,14 +101,13 @@ def section(cases: list[ElementTree.Element], took_s: float, chosen: str, cut_sh
     return "\n".join(lines) + "\n"
 
 
-def still_true(page: str, again: Set[str]) -> Iterator[str]:
+def still_true(page: str, again: Set[str], there: Set[str]) -> Iterator[str]:
     """Yield the sections of a page without what tests had shown that ran again or are gone; none that shows nothing."""
-    there = {name for path in counted_files() for name in TEST.findall((ROOT / path).read_text(encoding="utf-8"))}
     for text in page.split(f"\n{HEADING}")[1:]:
         lines = [
             line
             for line in text.splitlines()
-            if again.isdisjoint(line.replace("`", " ").split()) and there.issuperset(SHOWN_BY.findall(line))
+            if again.isdisjoint(line.replace("`", " ").split()) and there >= set(SHOWN_BY.findall(line))
         ]
         if any(line.endswith("` |") for line in lines):
             yield HEADING + "\n".join(lines) + "\n"
