@@ -84,6 +84,7 @@ class _Stamp(msgspec.Struct, frozen=True, array_like=True):
 _call = msgspec.msgpack.Decoder(_Call).decode
 _ranking = msgspec.msgpack.Decoder(_Ranking).decode
 _listing = msgspec.msgpack.Decoder(_Listing).decode
+_stamp_of = msgspec.msgpack.Decoder(_Stamp).decode
 """Made on import, since records are read in threads: as in `registry/bundle.py`."""
 
 
@@ -152,7 +153,7 @@ def unpack(raw: msgspec.Raw) -> Any:
     if not is_packed(raw):
         text = msgspec.msgpack.decode(raw, type=bytes | None)
         return _from_json(text) if text else None
-    stamp = msgspec.msgpack.decode(raw, type=_Stamp)
+    stamp = _stamp_of(raw)
     if stamp.format > COLUMNS_FORMAT:
         raise NewerFormat(what="a packed input or output", found=stamp.format, known=COLUMNS_FORMAT)
     if stamp.kind == "list":
@@ -170,7 +171,7 @@ def unpack_output(output: msgspec.Raw, call: msgspec.Raw) -> Any:
     Raises:
         NewerFormat: a later Cloche packed it.
     """
-    if not is_packed(output) or msgspec.msgpack.decode(output, type=_Stamp).kind != "ranking":
+    if not is_packed(output) or _stamp_of(output).kind != "ranking":
         return unpack(output)
     ranking = _ranking(output)
     if ranking.format > COLUMNS_FORMAT:

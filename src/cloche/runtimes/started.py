@@ -52,11 +52,13 @@ class VersionProcess(Protocol):
         """End it."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.stop()
 
 
 def start_version(copy: Copy, *, log: Path | None = None, confinement: Confinement = UNCONFINED) -> VersionProcess:
@@ -165,7 +167,7 @@ def _of_this_process() -> Environment:
     return Environment(platform.python_version(), implementation, sysconfig.get_platform(), distributions={})
 
 
-class OptimizedProcess:
+class OptimizedProcess(VersionProcess):
     """An optimized version: each call is answered by the form that answers it in a gateway.
 
     Args:
@@ -225,14 +227,6 @@ class OptimizedProcess:
         if self._original is not None:
             self._original.stop(grace_s)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
-
 
 def form_for(manifest: Manifest, ask: Ask) -> str | None:
     """Return the form of an optimized version that answers a call, `original` or as it is called; None of others."""
@@ -242,7 +236,7 @@ def form_for(manifest: Manifest, ask: Ask) -> str | None:
     return "original" if optimized.faster_at(size_of(ask, manifest.each)) == "original" else optimized.form
 
 
-class EnsembleProcess:
+class EnsembleProcess(VersionProcess):
     """An ensemble: the processes of its steps, and that of what combines their answers, where there is code for that.
 
     Args:
@@ -296,11 +290,3 @@ class EnsembleProcess:
         """End them all."""
         del grace_s
         self._started.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.stop()
