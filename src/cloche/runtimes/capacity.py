@@ -83,13 +83,18 @@ async def measure(
     held = [each for each in rounds if each.holds(deadline_ms)]
     if not held:
         return rounds[0], None, 0.0
-    most = max(each.calls_per_s for each in held)
-    best = next(each for each in held if each.calls_per_s * _GAIN >= most)  # callers beyond those only wait
+    best = fewest(held)
     again = [best, *[await _drive(runtime, asks, best.callers, round_s) for _ in range(ROUNDS - 1)]]
     rates = [each.calls_per_s for each in again]
     median = sorted(again, key=lambda each: each.calls_per_s)[ROUNDS // 2]
     noise = (max(rates) - min(rates)) / median.calls_per_s
     return rounds[0], median if median.holds(deadline_ms) else None, noise
+
+
+def fewest(rounds: Sequence[Round]) -> Round:
+    """Return the round of the fewest callers who got as good as most: those beyond only wait for longer."""
+    most = max(each.calls_per_s for each in rounds)
+    return next(each for each in rounds if each.calls_per_s * _GAIN >= most)
 
 
 async def _drive(runtime: Runtime, asks: Sequence[Ask], callers: int, seconds: float) -> Round:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from cloche.errors import DeadlineExceeded, Overloaded
-from cloche.runtimes.capacity import MOST_CALLERS, Round, measure
+from cloche.runtimes.capacity import MOST_CALLERS, Round, fewest, measure
 from cloche.runtimes.runtime import State
 from cloche.values import NO_INFERENCE, Ask, CallContext, Prediction
 
@@ -83,3 +83,8 @@ async def test_refusals_are_counted_and_end_the_climb() -> None:
     assert told[-1].failed > 0
     assert most is not None
     assert most.callers == 1
+
+
+def test_callers_who_only_wait_do_not_count() -> None:
+    rounds = [Round(callers, rate, 1.0, 1.0, 0) for callers, rate in ((2, 200.0), (4, 400.0), (8, 404.0), (16, 390.0))]
+    assert fewest(rounds).callers == 4

@@ -1,0 +1,25 @@
+"""Calls of one turn of the loop go to an inline model together."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from cloche.runtimes.inline.together import Rows, Together
+
+
+async def test_who_is_gone_leaves_the_batch() -> None:
+    asked: list[list[Any]] = []
+
+    def doubled(rows: Rows) -> list[Any]:
+        asked.append([row[0] for row in rows])
+        return [2 * (row[0] or 0) for row in rows]
+
+    together = Together(doubled)
+    calls = [asyncio.create_task(together.items([[float(number)]])) for number in range(3)]
+    await asyncio.sleep(0)
+    calls[0].cancel()
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert answers[1:] == [[2.0], [4.0]]
+    assert asked == [[1.0, 2.0]]
