@@ -16,9 +16,10 @@ from cloche.values import Ask, Batching
 
 BATCH_ROWS: Final = 64
 BATCH_S: Final = 0.01
-"""How long a batch of several calls may take, by the running mean: what gains nothing from company is asked alone.
+"""How long a batch of several calls may take, by the running mean, whatever they gain from company.
 
-Neither counts where the version says how many rows are to go together.
+Batches go beyond that where a row gets quicker by it (`Pace.paying`). Neither counts where the version says how many
+rows are to go together.
 """
 
 HEADROOM: Final = 0.8
@@ -123,7 +124,7 @@ class Backlog:
         rows, until = 0, math.inf
         while (call := queue.first()) is not None:
             together = rows + call.ask.rows
-            done = now + together * self.pace.row_s
+            done = now + self.pace.takes_s(together)
             if batch and (together > most or done > min(until, call.deadline)):
                 break
             queue.remove(call)
@@ -144,7 +145,7 @@ class Backlog:
         if now >= call.deadline:
             call.expire()
             return False
-        service_s = call.ask.rows * self.pace.row_s
+        service_s = self.pace.takes_s(call.ask.rows)
         if now + service_s > call.deadline and not is_last:
             call.fail(self._overloaded(call.ask, service_s))
             return False
@@ -155,7 +156,7 @@ class Backlog:
         row_s = self.pace.row_s
         if self.prints or not row_s:
             return 1
-        return batching.max_batch or min(BATCH_ROWS, BATCH_S / row_s)
+        return batching.max_batch or min(BATCH_ROWS, max(BATCH_S / row_s, self.pace.paying))
 
     def wait_no_longer(self) -> None:
         """Give free workers what there is."""
@@ -192,10 +193,10 @@ class Backlog:
         """End the calls that can't be answered in time if work begins at `begins`: at once, so that they may go on."""
         model, version = self._names
         for call in self._queue:
-            if begins + call.ask.rows * self.pace.row_s > call.deadline:
+            if begins + self.pace.takes_s(call.ask.rows) > call.deadline:
                 call.fail(WorkerUnavailable(model=model, version=version))
         for call in self.suspects.waiting:
-            begins += call.ask.rows * self.pace.row_s
+            begins += self.pace.takes_s(call.ask.rows)
             if begins > call.deadline:
                 call.fail(WorkerCrashed(model=model, version=version))
 
