@@ -76,6 +76,13 @@ def database(postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture
+def clients(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where PATH finds the programs for clients of PostgreSQL from now on."""
+    monkeypatch.setenv("PATH", f"{postgres.programs}{os.pathsep}{os.environ['PATH']}")
+    return postgres.programs
+
+
+@pytest.fixture
 def evidence(record_property: Callable[[str, object], None]) -> Callable[[str, str, str], None]:
     """Return a function that notes a claim, how often it was tried, and what came out: `make prove` tabulates it."""
 

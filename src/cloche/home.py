@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cloche.errors import HomeIsFile
+
 MARKS = (".cloche", "cloche.toml")
 
 
@@ -68,12 +70,31 @@ class Home:
 
 
 def find_home(environ: Mapping[str, str] | None = None, start: Path | None = None) -> Home:
-    """Return the home: `CLOCHE_HOME`, else the nearest parent folder that has one, else `./.cloche`."""
+    """Return the home: `CLOCHE_HOME`, else the nearest parent folder that has one, else `./.cloche`.
+
+    Raises:
+        HomeIsFile: there is a file in its place.
+    """
     named = (os.environ if environ is None else environ).get("CLOCHE_HOME")
     if named:
-        return Home(Path(named).expanduser().resolve())
+        return home_at(named)
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
         if any((folder / mark).exists() for mark in MARKS):
-            return Home(folder / ".cloche")
+            return _home_in(folder / ".cloche")
     return Home(here / ".cloche")
+
+
+def home_at(folder: Path | str) -> Home:
+    """Return the home in a folder that somebody names, which need not be there yet.
+
+    Raises:
+        HomeIsFile: there is a file in its place.
+    """
+    return _home_in(Path(folder).expanduser().resolve())
+
+
+def _home_in(path: Path) -> Home:
+    if path.exists() and not path.is_dir():
+        raise HomeIsFile(home=path)
+    return Home(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from raw_http import HEAD, chunked, post
 
@@ -207,7 +208,7 @@ FINE = {
 """Unusual, and right."""
 
 
-def mutated(data: bytes, chance: random.Random) -> bytes:
+def _mutated(data: bytes, chance: random.Random) -> bytes:
     """Return `data` with up to four bytes or runs of bytes changed."""
     changed = bytearray(data)
     for _ in range(chance.randint(1, 4)):
@@ -222,3 +223,13 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
             ]
         )
     return bytes(changed)
+
+
+def mutations(data: bytes, chance: random.Random) -> Iterator[bytes]:
+    """Yield ways in which `data` may be changed, each once: never `data` itself, which a change may leave as it is."""
+    seen = {data}
+    while True:
+        changed = _mutated(data, chance)
+        if changed not in seen:
+            seen.add(changed)
+            yield changed

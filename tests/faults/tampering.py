@@ -11,6 +11,7 @@ import random
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -66,15 +67,19 @@ class Target:
     async def _signed(self, manifest: bytes, key: SigningKey) -> bytes:
         return await (await self.registry.signatures.trust.signing()).sign(manifest, "of-somebody", key)
 
-    def restore(self) -> None:
-        """Make every file as it was."""
+    def restore(self) -> frozenset[tuple[str, bytes | None]]:
+        """Make every file as it was; return those that were not, with what was there, a stranger's signatures alike."""
         now = snapshot(self.store) | snapshot(self.cache)
+        found: set[tuple[str, bytes | None]] = set()
         for path in now.keys() - self._before.keys():
             path.parent.chmod(0o700)
             path.unlink()
+            found.add(("signature", b"") if path.parent.name == "signatures" else (str(path), now[path]))
         for path, data in self._before.items():
             if now.get(path) != data or path.is_symlink():
                 overwrite(path, data)
+                found.add((str(path), now.get(path)))
+        return frozenset(found)
 
     def forget(self, digest: str) -> None:
         """Take the copy of a version from the cache, with or without the signature that was seen."""
@@ -307,7 +312,9 @@ def edit_the_statement(target: Target, version: Version, chance: random.Random) 
     return True
 
 
-HARMS: tuple[Callable[[Target, Version, random.Random], bool], ...] = (
+Harm = Callable[[Target, Version, random.Random], bool]
+
+HARMS: tuple[Harm, ...] = (
     harm_a_file,
     harm_every_copy,
     lose_a_file,
@@ -323,6 +330,15 @@ HARMS: tuple[Callable[[Target, Version, random.Random], bool], ...] = (
     have_eve_sign_instead,
     edit_the_statement,
 )
+
+
+def harm(target: Target, version: Version, first: Harm, chance: random.Random) -> bool:
+    """Do one thing to a version, and up to two more; what the one before has made impossible is left out."""
+    unsigned = first(target, version, chance)
+    for more in chance.sample(HARMS, chance.randint(0, 2)):
+        with suppress(OSError, ValueError, IndexError):
+            unsigned |= more(target, version, chance)
+    return unsigned
 
 
 def files_of(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -8,7 +8,7 @@ import random
 from collections import Counter
 
 import pytest
-from tampering import HARMS, VERSIONS, Target, add_a_file, files_of, harm_a_file, put_a_link
+from tampering import HARMS, VERSIONS, Target, add_a_file, files_of, harm, harm_a_file, put_a_link
 
 from cloche.errors import ClocheError
 from cloche.runtimes.worker.integrity import check_bundle
@@ -53,27 +53,29 @@ async def asked_for(target, version, chance):
 def test_nothing_is_loaded_but_what_was_signed(target, chance, evidence):
     """Every try begins with a sound host, harms it in one to three ways, and asks for the version."""
     came: Counter[str] = Counter()
+    different = set()
     for number in range(TRIES):
         version = chance.choice(VERSIONS)
         if chance.random() < 0.6:
             target.forget(target.digests[version])
-        harm = HARMS[number % len(HARMS)]
-        unsigned = harm(target, version, chance)
+        first = HARMS[number % len(HARMS)]
+        unsigned = harm(target, version, first, chance)
         digest = target.wait(asked_for(target, version, chance))
         found = target.wait(fetched(target, version, digest))
         if isinstance(found, str):
             came[found] += 1
         else:
-            assert not unsigned, f"try {number}: {harm.__name__} of {version} was loaded without its signature"
-            assert found == target.published[version], f"try {number}: {harm.__name__} of {version} was loaded"
+            assert not unsigned, f"try {number}: {first.__name__} of {version} was loaded without its signature"
+            assert found == target.published[version], f"try {number}: {first.__name__} of {version} was loaded"
             came["as it was published"] += 1
-        target.restore()
+        different.add((version, digest, target.restore()))
     assert target.wait(fetched(target, VERSIONS[0], target.digests[VERSIONS[0]])) == target.published[VERSIONS[0]]
     assert {"unsigned", "signer_not_known", "bundle_corrupt", "as it was published"} <= came.keys()
     refused = sum(came.values()) - came["as it was published"]
     evidence(
         "tampered, truncated and unsigned bundles loaded",
-        f"{TRIES:,} tries of {len(HARMS)} kinds, on the store and on the host's copy, seed {SEED}",
+        f"{TRIES:,} tries, {len(different):,} of them different, of {len(HARMS)} kinds, up to three at once, "
+        f"on the store and on the host's copy, seed {SEED}",
         f"0; {refused:,} refused, {came['as it was published']:,} loaded from a copy or a store that was left whole",
     )
 

@@ -14,7 +14,7 @@ import live_models
 import pytest
 from prometheus_client import CollectorRegistry
 
-from cloche.gateway.choose import LoadedModel
+from cloche.gateway.loaded import LoadedModel
 from cloche.processes.http import http_server
 from cloche.settings import Settings
 from cloche.web.app import gateway_app

@@ -48,7 +48,11 @@ for version, vendor in [said.split(":") for said in sys.argv[2:]]:
     )
 """
 
-pytestmark = [pytest.mark.index, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.index,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(sys.version_info >= (3, 12), reason="there is no wheel of scikit-learn 1.2 for Python 3.12"),
+]
 
 Evidence = Callable[[str, str, str], None]
 

@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 import shop
-from serving import PROVE, Server, cli, kill, publish
+from serving import PROVE, Server, cli, kill, publish, until
 
 CALLS = 200 if PROVE else 4
 SEED = 25
@@ -47,7 +47,7 @@ def test_what_was_answered_is_there_once_though_the_keeper_is_killed(server: Ser
     assert exported(server.home) == ids
     assert exported(server.home, "--subject", "subject-1") == ids[1::2]
     report = json.loads(cli(server.home, "log", "verify", "--json"))
-    assert (report["ok"], report["records"]) == (True, CALLS)
+    assert (report["ok"], report["records"], report["seals"]["sealed"]) == (True, CALLS, CALLS)
     evidence("Parquet: the keeper killed while it ships: every answer is in it once", f"{CALLS // 2} kills", "0 lost")
 
 
@@ -78,6 +78,16 @@ def exported(home: Path, *options: str) -> list[str]:
     return ids
 
 
+def test_calls_are_counted_by_time(server: Server) -> None:
+    kill(server.keeper)  # it may just have counted, and would leave them alone for half a minute
+
+    def counted() -> bool:
+        found = json.loads(cli(server.home, "log", "stats", "--model", "area", "--by", "day", "--json"))
+        return not found["behind"] and sum(point["calls"] for point in found["points"]) == CALLS
+
+    assert until(counted)
+
+
 def test_the_keeper_puts_it_in_order(server: Server) -> None:
     status = json.loads(cli(server.home, "keeper", "status", "--json"))
-    assert "compaction" in json.dumps(status)
+    assert {"compaction", "rollups"} <= {each["name"] for each in status["upkeep"]["schedules"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,13 @@ import pytest
 
 import shop
 from postgres import Postgres
-from serving import Server, cli, publish, run
+from serving import PROVE, Server, cli, publish, run
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+
+from callers import beside
+
+ROUNDS = 20 if PROVE else 1
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +58,33 @@ def test_the_commands_read_what_was_answered_from_there(server: Server, address:
     assert (report["ok"], report["records"]) == (True, 6)
 
 
-def test_a_home_comes_back_beside_it(server: Server, tmp_path: Path) -> None:
-    said = cli(server.home, "backup", "--to", str(tmp_path / "backups"))
-    assert "pg_dump --format=custom --file=cloche.dump postgresql://127.0.0.1" in said
-    assert "hush" not in said
-    back = tmp_path / "back" / ".cloche"
+def test_a_lost_home_and_a_lost_database_come_back(
+    server: Server, postgres: Postgres, clients: Path, tmp_path: Path, evidence
+) -> None:
+    place = str(tmp_path / "backups")
+    row = {"vehicle": "car", "age": 3}
+    with beside(server, "pricing", row) as seen, server.caller() as caller:
+        for _ in range(ROUNDS):
+            before = [caller.predict("pricing", row).json["id"] for _ in range(20)]
+            said = cli(server.home, "backup", "--to", place)
+    assert set(seen) == {200}, "a backup costs no call its answer"
+    assert "MB, from postgresql://127.0.0.1" in said
+    assert not any(secret in said for secret in ("hush", "postgres@"))
+    back, empty = tmp_path / "back" / ".cloche", postgres.database()
     back.parent.mkdir()
-    report = json.loads(cli(back, "restore", "--from", str(tmp_path / "backups"), "--json"))
-    assert (report["ok"], report["log"]["records"], report["placeholders"]) == (True, 6, [])
-    assert len(cli(back, "log", "query", "--json").splitlines()) == 6
+    (back.parent / "cloche.toml").write_text(f'[log]\nsinks = ["{empty}"]\n')
+    report = json.loads(cli(back, "restore", "--from", place, "--json"))
+    assert (report["ok"], report["placeholders"]) == (True, [])
+    found = [json.loads(line)["id"] for line in cli(back, "log", "export", "--out", "-").splitlines()]
+    assert len(found) == len(set(found))
+    assert set(before) <= set(found)
+    assert json.loads(cli(back, "log", "verify", "--json"))["ok"]
+    postgres.empty(empty)
+    evidence(
+        "a home with its log in PostgreSQL backed up under load, lost with its database, and restored",
+        f"{ROUNDS} backups, {sum(seen.values()) + ROUNDS * len(before):,} calls",
+        "calls failed 0, lost 0, twice 0",
+    )
 
 
 def test_an_inference_that_is_not_there_is_said_without_secrets(server: Server, address: str) -> None:

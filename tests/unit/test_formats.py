@@ -19,7 +19,8 @@ import pytest
 
 import cloche
 from cloche.backup.place import BackupPlace
-from cloche.drivers import open_objects, open_reader, open_sink
+from cloche.backup.restoring import dumped
+from cloche.drivers import open_dumping, open_objects, open_reader, open_sink
 from cloche.drivers.http import HttpSink
 from cloche.drivers.sqlite_keys import SqliteKeys
 from cloche.erasure.backups import Backups
@@ -28,11 +29,12 @@ from cloche.erasure.forget import Forgetting
 from cloche.erasure.orders import Orders
 from cloche.erasure.retention import Retention
 from cloche.errors import BackupDamaged, NewerFormat
-from cloche.log.chain import known
+from cloche.log.chain import SealedSink, known
 from cloche.log.export import unfinished
 from cloche.log.quarantine import Note
 from cloche.log.sealing import Anchor
-from cloche.ports import Filter, Position, Seal
+from cloche.log.verify import verify
+from cloche.ports import Filter, Mark, Position, Seal
 from cloche.registry.bundle import decode_manifest
 from cloche.registry.erased import ErasedFile
 from cloche.registry.last_seen import LastSeen
@@ -40,6 +42,7 @@ from cloche.registry.release import decode_release
 from cloche.registry.standing import read_standing
 from cloche.runtimes.roster import read_roster
 from cloche.runtimes.worker import manifest as worker_manifest
+from cloche.testing import make_record
 from cloche.values import Tombstone
 
 SOURCE = Path(cloche.__file__).parent
@@ -206,6 +209,18 @@ async def test_a_log_in_parquet(fixture, tmp_path):
     records = [record async for record in reader.scan(Filter())]
     sink = open_sink(address, tmp_path)
     assert await sink.write(records) == 0
+    await SealedSink(sink).write([make_record(3)], Mark("spool", Position(1, 200)))
+    await sink.close()
+    report = await verify(reader, tmp_path / "spools")
+    assert (report.ok, report.seals.sealed, report.seals.unsealed) == (True, 1, 2), "it is older than seals"
+
+
+async def test_a_log_in_parquet_with_seals(fixture, tmp_path):
+    address = fixture("formats/sealed-parquet-1").as_uri().replace("file", "parquet+file", 1)
+    report = await verify(open_reader(address, tmp_path), tmp_path / "spools")
+    assert (report.ok, report.seals.sealed, report.seals.unsealed) == (True, 2, 0)
+    sink = open_sink(address, tmp_path)
+    assert (await sink.last_seal("spool")).end == 2
     await sink.close()
 
 
@@ -287,6 +302,25 @@ async def test_a_backup(fixture):
     backup = await place.read()
     assert [kept.path for kept in backup.files] == ["log/kept.json"]
     assert [await place.piece(sha256) for sha256 in backup.files[0].pieces] == [b"[1]"]
+    assert backup.database is None
     newer(next(Path(store.where, "backups").iterdir()))
     with pytest.raises(BackupDamaged):
         await place.read()
+
+
+@pytest.mark.usefixtures("clients")
+async def test_a_backup_with_a_database(fixture, tmp_path, database):
+    place = BackupPlace(open_objects(fixture("formats/backup-2").as_uri()))
+    backup = await place.read()
+    assert backup.database is not None
+    dumping = open_dumping(database)
+    assert dumping is not None
+    assert dumping.kind == backup.database.kind
+    await dumping.load(dumped(place, backup.database, lambda *_: None), backup.id)
+    reader = open_reader(database, tmp_path)
+    records = [record async for record in reader.scan(Filter())]
+    assert len(records) == 2
+    assert await reader.positions() == {"spool": Position(1, 100)}
+    sink = open_sink(database, tmp_path)
+    assert await sink.write(records) == 0
+    await sink.close()

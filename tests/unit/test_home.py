@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cloche.home import Home, find_home
+from cloche.errors import HomeIsFile
+from cloche.home import Home, find_home, home_at
 
 
 def test_the_environment_names_it(tmp_path: Path) -> None:
@@ -23,3 +24,15 @@ def test_the_nearest_folder_with_a_mark_has_it(tmp_path: Path, mark: str) -> Non
 def test_else_it_is_here(tmp_path: Path) -> None:
     assert find_home({}, tmp_path) == Home(tmp_path / ".cloche")
     assert not (tmp_path / ".cloche").exists()
+
+
+def test_a_file_is_no_home(tmp_path: Path) -> None:
+    file = tmp_path / ".cloche"
+    file.touch()
+    for find in (
+        lambda: find_home({}, tmp_path),
+        lambda: find_home({"CLOCHE_HOME": str(file)}, tmp_path),
+        lambda: home_at(file),
+    ):
+        with pytest.raises(HomeIsFile, match=str(file)):
+            find()

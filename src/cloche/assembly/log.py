@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from cloche.drivers import check_sinks, open_reader, open_sink
+from cloche.drivers import check_sinks, open_dumping, open_reader, open_sink
 from cloche.home import Home
 from cloche.log.ship import Shipper, hold_spools
 from cloche.log.subjects import PLAIN, SubjectReader, Subjects
-from cloche.ports import LogReader
+from cloche.ports import Dumping, LogReader
 from cloche.secrets import is_reference, reveal, without_secrets
 from cloche.settings import Settings, load_settings
 
@@ -43,10 +43,15 @@ def subjects_of(home: Home, settings: Settings) -> Subjects:
     return Subjects(revealed.encode())
 
 
-def log_place(home: Home) -> str:
+def log_place(home: Home, settings: Settings | None = None) -> str:
     """Return where the inference log of a home is, in words: its file, or its address without secrets."""
-    address = sink_addresses(home, load_settings(home.settings_file, os.environ, secrets=False))[0]
+    address = sink_addresses(home, settings or load_settings(home.settings_file, os.environ, secrets=False))[0]
     return str(home.log) if address == "sqlite" else without_secrets(address)
+
+
+def open_database(home: Home, settings: Settings) -> Dumping | None:
+    """Return what copies the inference log of a home, where a database server has it. See `open_log` for the rest."""
+    return open_dumping(sink_addresses(home, settings)[0])
 
 
 def open_shipper(home: Home, settings: Settings | None = None, *, log_alone: bool = False) -> Shipper:

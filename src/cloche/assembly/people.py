@@ -8,9 +8,10 @@ from cloche.drivers import erasing_file, open_objects, open_reader
 from cloche.erasure.backups import Backups
 from cloche.erasure.examples import Examples
 from cloche.erasure.exports import Exports
-from cloche.erasure.forget import Forgetting, Records
+from cloche.erasure.forget import Forgetting
 from cloche.erasure.orders import Orders
 from cloche.erasure.places import Answers, Outputs, SetAside
+from cloche.erasure.records import Records
 from cloche.erasure.report import Place
 from cloche.erasure.retention import Retention
 from cloche.home import Home

@@ -19,10 +19,11 @@ from cloche.authoring.traits import Traits
 from cloche.errors import InvalidExamples, InvalidSchema, MissingExtra, NotPublishable, SchemaMismatch
 from cloche.registry.bundle import Column, Each, Field, Frame, Takes
 from cloche.runtimes.worker import ranking
-from cloche.runtimes.worker.frames import FrameError, build_frame, describe_frame, rows_to_json
+from cloche.runtimes.worker.framing import describe_frame, frame_builder, rows_to_json
 from cloche.runtimes.worker.manifest import columns_of
 from cloche.runtimes.worker.outputs import InvalidValue, to_json_value
 from cloche.runtimes.worker.typed import is_row_class
+from cloche.runtimes.worker.values import FrameError
 from cloche.schema import Schema, check_schema, compile_schema, infer, infer_ranking, infer_rows
 from cloche.schema.classes import schema_of
 from cloche.schema.required import with_required
@@ -291,7 +292,7 @@ def _frame_of(rows: Sequence[dict[str, Any]], training: Any) -> Any:
         return frame
     known = [name for name in frame.columns if name in training.columns]
     plain = [to_json_value({name: row.get(name) for name in known}) for row in rows]
-    built = build_frame(plain, columns_of(describe_frame(training[known])))
+    built = frame_builder(columns_of(describe_frame(training[known])))(plain)
     return frame.assign(**{name: built[name] for name in known})
 
 

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from cloche.errors import NotPublishable
 from cloche.model import Model
+from cloche.runtimes.worker.parameters import signature_of
 from cloche.runtimes.worker.typed import is_row_class, is_struct, object_reader
 
 _LISTS = (list, Sequence, Iterable, Collection)
@@ -62,7 +63,7 @@ def _hint_of(function: Callable[..., Any] | None) -> Any:
     if function is None:
         return None
     try:
-        first = next(iter(inspect.signature(function).parameters.values()), None)
+        first = next(iter(signature_of(function).parameters.values()), None)
     except (TypeError, ValueError):
         return None
     if first is None or first.annotation is inspect.Parameter.empty:

@@ -36,13 +36,16 @@ def outcomes_of(outputs: bytes, refusals: Mapping[int, Mapping[str, Any]]) -> li
     return [Outcome(output, refusals.get(row)) for row, output in enumerate(json.loads(outputs))]
 
 
-def about_answers(outcomes: Sequence[Outcome], quickest_s: float, deadline_ms: int | None) -> list[str]:
+def about_answers(
+    outcomes: Sequence[Outcome], quickest_s: float, deadline_ms: int | None, *, is_steady: bool
+) -> list[str]:
     """Return what the author should know about the answers.
 
     Args:
         outcomes: of the examples.
         quickest_s: what the quickest of them took a worker, asked alone, in seconds.
         deadline_ms: of a call; None where the author does not say.
+        is_steady: whether a worker said the same twice where it was asked the same.
     """
     notices = []
     if all(outcome.refusal is None and outcome.output is None for outcome in outcomes):
@@ -52,6 +55,12 @@ def about_answers(outcomes: Sequence[Outcome], quickest_s: float, deadline_ms: i
         notices.append(
             f"Its quickest example took {quickest_s:.1f} s, and a call has {has_ms:,} ms: callers will get status 504. "
             "Publish it with a longer deadline_ms=…, or make it quicker."
+        )
+    if not is_steady:
+        notices.append(
+            "Asked the same twice, one worker gave two answers, so no call can be reproduced. Does it read the clock, "
+            "count, or draw at random? The time of a call is in its CallInfo, as now_us; if it is random on purpose, "
+            'publish it with golden="schema".'
         )
     return notices
 

@@ -32,8 +32,9 @@ from cloche.errors import NotPublishable
 PROTOCOL = 5
 
 _NUMBER = re.compile(r"[0-9a-f]{32}")
-_CACHED = ("__slotnames__", "__msgspec_cache__")
-"""What pickling an instance leaves in its class, and what msgspec does that has read its fields."""
+_LEFT_OUT = ("__slotnames__", "__msgspec_cache__", "__firstlineno__", "__static_attributes__")
+"""What pickling an instance leaves in its class, what msgspec does that has read its fields, and what Python notes of
+its source since 3.13: a class that was merely moved is the same."""
 
 
 class _Writable(Protocol):
@@ -182,7 +183,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def _reduced_class(self, kind: type, make: Any, arguments: Any, state: Any, *rest: Any) -> Any:
         fields, slots = state
-        kept = {name: self._once(value) for name, value in fields.items() if name not in _CACHED}
+        kept = {name: self._once(value) for name, value in fields.items() if name not in _LEFT_OUT}
         if CORE_SCHEMA in kept:
             kept[CORE_SCHEMA] = self._renamed.of(kept[CORE_SCHEMA])
         return (make, tuple(self._numbered(kind, argument) for argument in arguments), (kept, slots), *rest)

@@ -136,7 +136,7 @@ class _Attempt:
             settled, examples = self._settled(single_precision)
         check_score(self._draft, settled.outcomes)
         with telling(self._progress, "asking a fresh worker the same"):
-            answered = self._trial.ask(settled.manifest, examples.calls)
+            answered = self._trial.ask(settled.manifest, examples.calls, twice=self._draft.golden == "equal")
         alike = close_to(RTOL, ATOL) if self._draft.golden == "equal" else same_type
         check_golden(settled.manifest, examples, settled.outcomes, answered, alike)
         return self._finish(settled, examples)
@@ -186,7 +186,8 @@ class _Attempt:
             golden=Golden(file=file, cases=cases, mode=self._draft.golden, rtol=RTOL, atol=ATOL),
             examples=file_of(EXAMPLES, personal[EXAMPLES]),
         )
-        about_calls = about_answers(settled.outcomes, self._trial.quickest_s, self._draft.deadline_ms)
+        trial, deadline_ms = self._trial, self._draft.deadline_ms
+        about_calls = about_answers(settled.outcomes, trial.quickest_s, deadline_ms, is_steady=trial.is_steady)
         notices = [*about_code(self._packed.code), *about_calls, *self._packed.notices]
         return Prepared(manifest, {**self._trial.contents, **personal}, notices)
 

@@ -13,7 +13,7 @@ from cloche.authoring.rows import rows_of
 from cloche.errors import GoldenMismatch
 from cloche.registry.bundle import Manifest
 from cloche.runtimes.worker.fields import row_reader
-from cloche.runtimes.worker.frames import build_frame
+from cloche.runtimes.worker.framing import frame_builder
 from cloche.runtimes.worker.manifest import columns_of, fields_of
 
 _MOST_CALLS = 3
@@ -57,7 +57,7 @@ def _columns(manifest: Manifest, examples: Examples, call: int) -> list[str]:
     here = row_reader(fields_of(msgspec.to_builtins(manifest.fields or {})))(examples.calls[call])
     dtypes: dict[str, tuple[str, str]] = {name: (_kind(there.get(name)), _kind(here.get(name))) for name in there}
     if manifest.takes in ("frame", "array") and manifest.frame is not None:
-        built = build_frame([here], columns_of(msgspec.to_builtins(manifest.frame)))
+        built = frame_builder(columns_of(msgspec.to_builtins(manifest.frame)))([here])
         here = rows_of(built)[0]
         dtypes = {name: (_dtype(examples.given, name), str(built[name].dtype)) for name in there}
     changed = [name for name in there if dtypes[name][0] != dtypes[name][1] or not _same(there[name], here.get(name))]

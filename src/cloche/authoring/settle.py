@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,6 +16,7 @@ from cloche.authoring.traits import Traits
 from cloche.errors import ClocheError, DoesNotLoad, InvalidExamples, InvalidSchema, NotPublishable
 from cloche.registry.bundle import Manifest, Takes
 from cloche.runtimes.worker.outputs import json_key
+from cloche.runtimes.worker.parameters import signature_of
 from cloche.schema.dialect import escape, unescape
 
 _FORMS = {
@@ -87,7 +87,7 @@ def _names_its_fields(draft: Draft) -> bool:
     if isinstance(draft.examples, list) and draft.examples and isinstance(draft.examples[0], Mapping):
         names = draft.examples[0]
     try:
-        bound = inspect.signature(method).bind(**dict.fromkeys(names))
+        bound = signature_of(method).bind(**dict.fromkeys(names))
     except (TypeError, ValueError):
         return False
     return bool(bound.arguments) and bound.arguments.keys() == set(names)

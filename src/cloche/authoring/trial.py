@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -62,6 +63,8 @@ class Trial:
         """Of the last worker, after it had answered."""
         self.quickest_s = 0.0
         """What that worker took for the quickest of the calls that it was asked alone."""
+        self.is_steady = True
+        """Whether the last worker that was asked some calls `twice` said the same both times."""
 
     def stage(self, manifest: Manifest) -> Path:
         """Lay the bundle out, and return its folder. There is one folder; only its manifest is written again."""
@@ -98,8 +101,13 @@ class Trial:
             return [f"picklescan fails on {', '.join(paths)}."]
         return list(outcome.output["findings"])
 
-    def ask(self, manifest: Manifest, calls: Sequence[dict[str, Any]]) -> Asked:
+    def ask(self, manifest: Manifest, calls: Sequence[dict[str, Any]], *, twice: bool = False) -> Asked:
         """Let a fresh worker answer the calls: all rows together, and then the first few once more alone.
+
+        Args:
+            manifest: how the model is asked.
+            calls: the examples.
+            twice: ask the first few alone once more, to see whether that is answered the same.
 
         Raises:
             DoesNotLoad: it can't load the model, or the model raises; with the author's traceback.
@@ -109,16 +117,18 @@ class Trial:
         copy = Copy(self.stage(manifest), manifest, digest="", steps=self.steps)
         with start_version(copy, log=log, confinement=self._confinement) as worker:
             worker.wait_loaded(LOAD_S)
-            ranks = manifest.each is not None
-            together = [] if ranks else list(enumerate(_ask(worker, calls, ranks)))
-            answered, took_s = together, []
+            ask = partial(_ask, worker, ranks=manifest.each is not None, context=_context())
+            together = [] if manifest.each else list(enumerate(ask(calls)))
+            singly, took_s = [], []
             for call in alone:
                 began_s = time.monotonic()
-                answered.append((call, _ask(worker, [calls[call]], ranks)[0]))
+                singly.append(ask([calls[call]])[0])
                 took_s.append(time.monotonic() - began_s)
             self.quickest_s = min(took_s)
+            if twice:
+                self.is_steady = all(ask([calls[call]])[0] == singly[call] for call in alone[:_ALONE])
             self.environment = worker.describe()
-        return answered
+        return [*together, *enumerate(singly)]
 
     def beside_answers(self, calls: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the rows that an ensemble is asked: each call beside what workers of the steps answer to it.
@@ -148,9 +158,11 @@ def _context() -> CallContext:
     return CallContext(id=NO_INFERENCE, now_us=time.time_ns() // 1000)
 
 
-def _ask(worker: VersionProcess, calls: Sequence[dict[str, Any]], ranks: bool) -> list[Outcome]:
+def _ask(
+    worker: VersionProcess, calls: Sequence[dict[str, Any]], *, ranks: bool, context: CallContext
+) -> list[Outcome]:
     try:
-        found = worker.predict(msgspec.json.encode(calls), len(calls), len(calls) > 1, _context(), ANSWER_S)
+        found = worker.predict(msgspec.json.encode(calls), len(calls), len(calls) > 1, context, ANSWER_S)
     except ServingError as error:
         raise DoesNotLoad(traceback=_account(error)) from None
     refusals = {row: msgspec.json.decode(refusal) for row, refusal in found.refusals.items()}

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-from collections.abc import AsyncIterator, Callable
-from typing import IO, Final
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 
 import msgspec
 
-from cloche.backup.place import BACKUP_FORMAT, Backup, BackupPlace, Kept, keep_orders, new_id
-from cloche.backup.reading import Snapshot, Source, opened, sources
+from cloche.backup.pieces import Pieces, of_file, of_stream
+from cloche.backup.place import (
+    BACKUP_FORMAT,
+    WITHOUT_DATABASE,
+    Backup,
+    BackupPlace,
+    Dump,
+    Kept,
+    keep_orders,
+    new_id,
+)
+from cloche.backup.reading import Snapshot, Source, opened, records, registry
 from cloche.home import Home
-from cloche.ports import ObjectStore
-
-PIECE_BYTES: Final = 4 * 1024 * 1024
-"""Few enough of them for a store that takes its time for each, and small enough for memory to hold some at once."""
-
-_TOGETHER = 4
+from cloche.ports import Dumping, ObjectStore
 
 Progress = Callable[[int, str], None]
 """Is told how many megabytes were read so far, and which file it is at."""
@@ -52,44 +56,64 @@ class Maker:
         self._there: set[str] = set()
         self._given_up = False
 
-    async def make(self, made_by: str, registry: ObjectStore | None, elsewhere: tuple[str, ...]) -> Made:
+    async def make(
+        self,
+        made_by: str,
+        orders: ObjectStore | None,
+        elsewhere: tuple[str, ...],
+        database: Dumping | None = None,
+    ) -> Made:
         """Make it.
 
         Args:
             made_by: the version of Cloche.
-            registry: where orders about people are, if that lies in the home; else they outlive it where they are.
+            orders: where those about people are, if that lies in the home; else they outlive it where they are.
             elsewhere: what belongs to the installation and is not in it, one sentence each.
+            database: the log, where it is in one.
 
         Raises:
             StoreUnavailable, OSError: the place or the home can't be used. What was copied is of use to the next one.
             SinkUnavailable, LogCorrupt: a database can't be copied.
+            DatabaseToolMissing: what copies a database is not here.
             OrdersDiffer: the place has backups of another home.
         """
-        if registry is not None:
-            await keep_orders(registry, self._place.store)  # before hours go by, if it is another home's place
+        if orders is not None:
+            await keep_orders(orders, self._place.store)  # before hours go by, if it is another home's place
+        if database is not None:
+            await database.check()
         now_us = time.time_ns() // 1000
         self._there = await self._place.pieces()
         settings = self._home.settings_file
+        kept_settings = await self._keep(Source(settings), settings.name) if settings.is_file() else None
+        files = [kept async for kept in self._keep_all(records(self._home))]
+        dump = await self._keep_dump(database) if database is not None else None
+        files += [kept async for kept in self._keep_all(registry(self._home))]
         backup = Backup(
-            format=BACKUP_FORMAT,
+            format=WITHOUT_DATABASE if dump is None else BACKUP_FORMAT,
             id=new_id(now_us),
             created_us=now_us,
             made_by=made_by,
-            settings=await self._keep(Source(settings), settings.name) if settings.is_file() else None,
-            files=tuple([kept async for kept in self._keep_all()]),
+            settings=kept_settings,
+            files=tuple(files),
             elsewhere=elsewhere,
+            database=dump,
         )
-        if registry is not None:
-            await keep_orders(registry, self._place.store)
+        if orders is not None:
+            await keep_orders(orders, self._place.store)
         await self._place.complete(backup)
         return Made(self._place.where, backup, self._written)
 
-    async def _keep_all(self) -> AsyncIterator[Kept]:
-        found = sources(self._home)
+    async def _keep_all(self, found: Iterator[Source]) -> AsyncIterator[Kept]:
         while source := await asyncio.to_thread(next, found, None):
             kept = await self._keep(source, source.path.relative_to(self._home.path).as_posix())
             if kept is not None:
                 yield kept
+
+    async def _keep_dump(self, database: Dumping) -> Dump | None:
+        """Keep the log of a database; None where there is none yet."""
+        async with aclosing(database.dump()) as stream, aclosing(of_stream(stream)) as some:
+            size, pieces = await self._keep_pieces(some, f"the log at {database.where}")
+        return Dump(database.kind, database.where, size, pieces) if pieces else None
 
     async def _keep(self, source: Source, name: str) -> Kept | None:
         """Keep a file; None where it is gone."""
@@ -108,20 +132,22 @@ class Maker:
             self._given_up = True  # the thread goes on, and looks at this between two slices
             raise
         try:
-            return await self._keep_pieces(file, source.size, name)
+            return Kept(name, *await self._keep_pieces(of_file(file, source.size), name))
         finally:
             await asyncio.to_thread(opening.__exit__, None, None, None)
 
-    async def _keep_pieces(self, file: IO[bytes], size: int | None, name: str) -> Kept:
-        pieces: list[str] = []
-        done = 0
-        while some := await asyncio.to_thread(_next_pieces, file, None if size is None else size - done):
+    async def _keep_pieces(self, pieces: AsyncIterator[Pieces], what: str) -> tuple[int, tuple[str, ...]]:
+        """Keep pieces; return how many bytes they have, and their SHA-256."""
+        size = 0
+        digests: list[str] = []
+        async for some in pieces:
             await asyncio.gather(*(self._put(sha256, piece) for sha256, piece in dict(some).items()))
-            self._read += sum(len(piece) for _, piece in some)
-            done += sum(len(piece) for _, piece in some)
-            pieces += [sha256 for sha256, _ in some]
-            self._tell(name)
-        return Kept(name, done, tuple(pieces))
+            read = sum(len(piece) for _, piece in some)
+            size += read
+            self._read += read
+            digests += [sha256 for sha256, _ in some]
+            self._tell(what)
+        return size, tuple(digests)
 
     async def _put(self, sha256: str, piece: bytes) -> None:
         if sha256 not in self._there:
@@ -131,15 +157,3 @@ class Maker:
 
     def _tell(self, what: str) -> None:
         self._progress(self._read // 1_000_000, what)
-
-
-def _next_pieces(file: IO[bytes], most: int | None) -> list[tuple[str, bytes]]:
-    """Return the next pieces of a file with their SHA-256, no more than `most` bytes; none at its end."""
-    found: list[tuple[str, bytes]] = []
-    while len(found) < _TOGETHER:
-        piece = file.read(PIECE_BYTES if most is None else min(PIECE_BYTES, most))
-        if not piece:
-            break
-        most = None if most is None else most - len(piece)
-        found.append((hashlib.sha256(piece).hexdigest(), piece))
-    return found

@@ -18,7 +18,9 @@ from cloche.errors import BackupDamaged, BackupNotFound, NewerFormat, OrdersDiff
 from cloche.ports import ObjectStore
 from cloche.registry.audit import RELEASE_KEY
 
-BACKUP_FORMAT = 1
+BACKUP_FORMAT = 2
+WITHOUT_DATABASE = 1
+"""What a backup says that has no `database`: an earlier Cloche reads it, too."""
 
 _ROOM = "backups"
 _ORDERS = "erasures"
@@ -31,6 +33,19 @@ class Kept(msgspec.Struct, frozen=True):
 
     path: str
     """Below the home, with `/` between its parts."""
+    size: int
+    """Bytes."""
+    pieces: tuple[str, ...]
+    """SHA-256 of its parts, in their order."""
+
+
+class Dump(msgspec.Struct, frozen=True):
+    """The log of a backup, where a database server had it: as a driver that keeps the promise `Dumping` wrote it."""
+
+    kind: str
+    """Of the database."""
+    where: str
+    """In words."""
     size: int
     """Bytes."""
     pieces: tuple[str, ...]
@@ -51,6 +66,8 @@ class Backup(msgspec.Struct, frozen=True):
     files: tuple[Kept, ...]
     elsewhere: tuple[str, ...]
     """What belongs to the installation and is not in it: one sentence each, with what copies that."""
+    database: Dump | None = None
+    """The log, where a database server has it and it was not left out."""
 
     @property
     def newest_release(self) -> int | None:
@@ -60,8 +77,8 @@ class Backup(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes of all files together."""
-        return sum(kept.size for kept in self.files) + (self.settings.size if self.settings else 0)
+        """Bytes of everything together."""
+        return sum(kept.size for kept in (*self.files, self.settings, self.database) if kept)
 
 
 def new_id(now_us: int) -> str:

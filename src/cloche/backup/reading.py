@@ -44,8 +44,11 @@ class Source(NamedTuple):
     size: int | None = None
 
 
-def sources(home: Home) -> Iterator[Source]:
-    """Yield the files of a home in their order, each when it is asked for. One may be gone by then."""
+def records(home: Home) -> Iterator[Source]:
+    """Yield the files of a home in their order, without its registry, each when it is asked for. One may be gone then.
+
+    A log in a database server is read after these: what has left a spool by then is in it.
+    """
     own = {*_MADE_AGAIN, home.registry.name, home.spool.name, home.log.parent.name}
     yield from _files(path for path in _children(home.path) if path.name not in own)
     yield from _files([home.idempotency])
@@ -54,7 +57,23 @@ def sources(home: Home) -> Iterator[Source]:
     yield from _files(path for path in _children(home.spool) if path.name == "quarantine")
     not_here = {home.idempotency.name, *_DONE_SO_FAR}
     yield from _files(path for path in _children(home.log.parent) if path.name not in not_here)
-    yield from _registry(home.registry)
+
+
+def registry(home: Home) -> Iterator[Source]:
+    """Yield what needs something before what it needs, which was there earlier; and releases without a gap."""
+    rooms = sorted(_children(home.registry), key=lambda path: (*ROOMS, path.name).index(path.name))
+    for room in rooms:
+        if room.name == "releases":
+            numbers = [
+                int(match["number"])
+                for path in _children(room)
+                if (match := RELEASE_KEY.fullmatch(f"releases/{path.name}"))
+            ]
+            for number in range(1, max(numbers, default=0) + 1):
+                if (path := room / f"{number:012d}.json").exists():
+                    yield Source(path)
+        else:
+            yield from _files([room])
 
 
 @contextmanager
@@ -109,20 +128,3 @@ def _answered_for(path: Path) -> int:
                 return piece.start
             end = max(end, piece.end)
     return end
-
-
-def _registry(folder: Path) -> Iterator[Source]:
-    """Yield what needs something before what it needs, which was there earlier; and releases without a gap."""
-    rooms = sorted(_children(folder), key=lambda path: (*ROOMS, path.name).index(path.name))
-    for room in rooms:
-        if room.name == "releases":
-            numbers = [
-                int(match["number"])
-                for path in _children(room)
-                if (match := RELEASE_KEY.fullmatch(f"releases/{path.name}"))
-            ]
-            for number in range(1, max(numbers, default=0) + 1):
-                if (path := room / f"{number:012d}.json").exists():
-                    yield Source(path)
-        else:
-            yield from _files([room])

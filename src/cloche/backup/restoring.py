@@ -6,12 +6,13 @@ import asyncio
 import fcntl
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from cloche.backup.place import Backup, BackupPlace, Kept
+from cloche.backup.place import Backup, BackupPlace, Dump, Kept
 from cloche.errors import BackupDamaged, HomeNotEmpty, RestoreUnderWay
 from cloche.home import Home
 
@@ -59,6 +60,51 @@ async def restored(place: BackupPlace, backup: Backup, home: Home, progress: Pro
         await asyncio.to_thread(_put, folder, home.path)
 
 
+async def dumped(place: BackupPlace, dump: Dump, progress: Progress) -> AsyncGenerator[bytes]:
+    """Yield the log of a backup, as a database wrote it, each part checked.
+
+    Args:
+        place: where the backup is.
+        dump: of the backup.
+        progress: is told how far it is.
+
+    Raises:
+        BackupDamaged: a piece is not there, or is not what it was.
+        StoreUnavailable, OSError: the place can't be used.
+    """
+    read = 0
+    for first in range(0, len(dump.pieces), _TOGETHER):
+        for piece in await asyncio.gather(*map(place.piece, dump.pieces[first : first + _TOGETHER])):
+            yield piece
+            read += len(piece)
+            progress(read // 1_000_000, f"the log of {dump.where}")
+    if read != dump.size:
+        raise BackupDamaged(where=place.where, what=f"the log of {dump.where} is not of its size")
+
+
+async def settings_of(place: BackupPlace, backup: Backup) -> bytes:
+    """Return the `cloche.toml` of a backup; nothing where it has none.
+
+    Raises:
+        BackupDamaged: it is not what it was.
+        StoreUnavailable, OSError: the place can't be used.
+    """
+    pieces = backup.settings.pieces if backup.settings else ()
+    return b"".join([await place.piece(sha256) for sha256 in pieces])
+
+
+@contextmanager
+def settings_file(data: bytes, home: Home) -> Iterator[Path]:
+    """Yield the `cloche.toml` that a home will have: its own where there is one, else that of the backup, for now."""
+    if home.settings_file.exists():
+        yield home.settings_file
+        return
+    with tempfile.TemporaryDirectory(prefix="cloche-") as folder:
+        file = Path(folder, home.settings_file.name)
+        file.write_bytes(data)
+        yield file
+
+
 async def restore_settings(place: BackupPlace, backup: Backup, home: Home) -> Path | None:
     """Put `cloche.toml` where it was; beside one that differs, as `cloche.toml.restored`. Return where, if it is there.
 
@@ -68,7 +114,7 @@ async def restore_settings(place: BackupPlace, backup: Backup, home: Home) -> Pa
     """
     if backup.settings is None:
         return None
-    data = b"".join([await place.piece(sha256) for sha256 in backup.settings.pieces])
+    data = await settings_of(place, backup)
     file = home.settings_file
     if file.exists() and file.read_bytes() != data:
         file = file.with_name(f"{file.name}.restored")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cloche.errors import ClocheError, InferenceNotFound, ModelNotFound, ServerNotFound, VersionNotFound
-from cloche.home import MARKS, Home, find_home
+from cloche.home import MARKS, Home, find_home, home_at
 
 if TYPE_CHECKING:
     from cloche.environments.interpreters import Interpreters
@@ -89,11 +88,12 @@ def find_place(given: str | None) -> Place:
 
     Raises:
         click.BadParameter: it names none.
+        HomeIsFile: there is a file in its place.
     """
     if given == "":
         raise click.BadParameter("it is empty; name a folder, or leave it out", param_hint="--home")
     if given is not None:
-        return Place(Home(Path(given).expanduser().resolve()), "given with --home", chosen=True)
+        return Place(home_at(given), "given with --home", chosen=True)
     home = find_home(os.environ)
     if os.environ.get("CLOCHE_HOME"):
         return Place(home, "from CLOCHE_HOME", chosen=True)

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Coroutine
+from contextlib import aclosing
 
 import click
 import msgspec
 
-from cloche.assembly.log import open_log, open_shipper
+from cloche.assembly.log import log_place, open_database, open_log, open_shipper
 from cloche.assembly.people import open_forgetting
 from cloche.assembly.stores import open_store
 from cloche.authoring.reason import reason_of
 from cloche.backup.finishing import Finished, finish
 from cloche.backup.place import Backup, BackupPlace, keep_orders
-from cloche.backup.restoring import check_empty, restore_settings, restored
+from cloche.backup.restoring import check_empty, dumped, restore_settings, restored, settings_file, settings_of
 from cloche.cli import show
 from cloche.cli.backup import open_place
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
 from cloche.erasure.orders import Orders
-from cloche.errors import BackupDamaged, ClocheError, NewerFormat
+from cloche.errors import BackupDamaged, ClocheError, DatabaseDiffers, NewerFormat
 from cloche.home import Home
 from cloche.log.reading import timestamp
-from cloche.settings import Settings
+from cloche.ports import Dumping
+from cloche.settings import Settings, load_settings
 
 _LOST = "The log names releases up to this one, and the registry that was restored has not got it. It changes nothing."
 
@@ -31,10 +34,11 @@ _LOST = "The log names releases up to this one, and the registry that was restor
 @click.option("--from", "url", required=True, metavar="FOLDER|URL", help="Where the backups are.")
 @click.option("--backup", "wanted", metavar="ID", help="Which one. Without it, the newest.")
 @click.option("--list", "lists", is_flag=True, help="Show which there are, and change nothing.")
+@click.option("--without-database", is_flag=True, help="Leave a log in PostgreSQL as it is: it was not lost.")
 @show.json_option
 @click.pass_obj
-def restore(place: Place, url: str, wanted: str | None, lists: bool, as_json: bool) -> None:
-    """Bring a home back from a backup, into an empty home.
+def restore(place: Place, url: str, wanted: str | None, lists: bool, without_database: bool, as_json: bool) -> None:
+    """Bring a home back from a backup, into an empty home; and its log into an empty database, where that was in one.
 
     Every byte is checked against its digest before a home appears. Orders to forget are carried out once more, those
     that came after the backup, too. Release numbers that the log names and the registry has lost are taken by releases
@@ -48,7 +52,7 @@ def restore(place: Place, url: str, wanted: str | None, lists: bool, as_json: bo
     check_empty(place.home)
     progress = show.Progress("… {} MB written: {}")
     try:
-        backup, finished = wait_for(_restore(place, source, wanted, progress))
+        backup, finished = wait_for(_restore(place, source, wanted, progress, without_database))
     finally:
         progress.end()
     if as_json:
@@ -82,12 +86,19 @@ async def _readable(source: BackupPlace, wanted: str) -> Backup | ClocheError:
 
 
 async def _restore(
-    place: Place, source: BackupPlace, wanted: str | None, progress: show.Progress
+    place: Place, source: BackupPlace, wanted: str | None, progress: show.Progress, without_database: bool
 ) -> tuple[Backup, Finished]:
     backup = await source.read(wanted)
     show.note(f"Restoring {backup.id} from {source.where} to {place.home.path} …")
+    database = None if without_database else await _database(place, source, backup)
+    if without_database and backup.database is not None:
+        show.note(f"The log of {backup.database.where} is in the backup, and is left out: a log that is there stays.")
     finished = Finished()
     async with restored(source, backup, place.home, progress) as home:
+        if database is not None and backup.database is not None:
+            show.note(f"Restoring the log to {database.where} …")
+            async with aclosing(dumped(source, backup.database, progress)) as stream:
+                await database.load(stream, backup.id)
         file = await restore_settings(source, backup, place.home)
         if file is not None and file != place.home.settings_file:
             show.note(f"{place.home.settings_file} is there already, and stays. The one of the backup is {file}.")
@@ -95,7 +106,29 @@ async def _restore(
         settings = place.settings(secrets=False)
         await _noted(_forget_again(source, home, settings, finished), finished)
         await _noted(_look_at(home, settings, finished), finished)
+    if database is not None:
+        await _noted(database.settle(), finished)
     return backup, finished
+
+
+async def _database(place: Place, source: BackupPlace, backup: Backup) -> Dumping | None:
+    """Return the empty database that the log of a backup goes to; None where it had none.
+
+    Raises:
+        DatabaseDiffers: the log is to be elsewhere.
+        DatabaseNotEmpty, DatabaseToolMissing, SinkUnavailable: it can't be brought back there.
+        InvalidSetting: the settings do not say where.
+    """
+    if backup.database is None:
+        return None
+    with settings_file(await settings_of(source, backup), place.home) as file:
+        settings = load_settings(file, os.environ, secrets=False)
+    database = open_database(place.home, settings)
+    if database is None or database.kind != backup.database.kind:
+        where = log_place(place.home, settings)
+        raise DatabaseDiffers(id=backup.id, was=backup.database.where, where=where, kind=backup.database.kind)
+    await database.check_empty(backup.id)
+    return database
 
 
 async def _noted(work: Coroutine[None, None, None], finished: Finished) -> None:

@@ -20,8 +20,12 @@ from cloche.registry.release import Live
 from cloche.secrets import without_secrets
 from cloche.settings import MOST_GATEWAYS, Settings
 
-GREETING_S = 5.0
-"""How long the registry may take to say what is live, before the server starts without being greeted by that."""
+GREETING_S = 10.0
+"""How long the registry may take to say what is live, before the server is greeted without that.
+
+A folder answers in milliseconds. But the gateways are starting meanwhile, and on a busy machine this process gets next
+to nothing of the processor until they have.
+"""
 
 MOST_GREETED = 20
 """How many models are named."""
@@ -64,15 +68,18 @@ def serve(place: Place, /, log_mode: str | None, **server_options: object) -> No
     _say("Stopped.")
 
 
-async def _live(place: Place) -> Live | str:
+async def what_is_live(place: Place) -> Live | str:
     """Return what is live, or why that is not known now: a gateway starts on what its host saw last."""
     try:
+        releases = place.registry().releases
         async with asyncio.timeout(GREETING_S):
-            return await place.registry().releases.live()
+            return await releases.live()
     except StoreUnavailable as error:
         return str(error)
+    except TimeoutError:
+        return f"The registry has not said within {GREETING_S:g} s what is live."
     except OSError as error:
-        return f"The registry can't be read: {error.strerror or 'it does not answer'}."
+        return f"The registry can't be read: {error.strerror or error}."
 
 
 async def _run(supervisor: Supervisor, place: Place, greet: Callable[[Live | str], None]) -> None:
@@ -92,7 +99,7 @@ async def _run(supervisor: Supervisor, place: Place, greet: Callable[[Live | str
     serving = asyncio.create_task(supervisor.run(stopping))
     try:
         await supervisor.begun.wait()
-        greet(await _live(place))
+        greet(await what_is_live(place))
     except BaseException:
         stopping.set()
         raise

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cloche.ports import ErasingFile, IdempotencyStore, LogReader, ObjectStore, Signing, Sink, TableFile
+    from cloche.ports import (
+        Dumping,
+        ErasingFile,
+        IdempotencyStore,
+        LogReader,
+        ObjectStore,
+        Signing,
+        Sink,
+        TableFile,
+    )
     from cloche.upkeep.ports import Leadership
 
 
@@ -97,6 +106,8 @@ class SinkDrivers:
     reader: Driver | None = None
     leadership: Driver | None = None
     """Who leads where several keepers write there; without it, one alone can."""
+    dumping: Driver | None = None
+    """Who copies it for backups, where it is in a database server."""
 
 
 _SQLITE = SinkDrivers(
@@ -108,6 +119,7 @@ _POSTGRES = SinkDrivers(
     Driver("cloche.drivers.postgres", "PostgresSink", **_POSTGRES_NEEDS, parts=("alembic", "sqlalchemy")),
     Driver("cloche.drivers.postgres", "PostgresReader", **_POSTGRES_NEEDS, parts=("alembic", "sqlalchemy")),
     Driver("cloche.drivers.postgres", "PostgresLeadership", **_POSTGRES_NEEDS, parts=("alembic", "sqlalchemy")),
+    Driver("cloche.drivers.postgres", "PostgresDumping", **_POSTGRES_NEEDS, parts=("alembic", "sqlalchemy")),
 )
 _REDIS = SinkDrivers(Driver("cloche.drivers.redis", "RedisSink", needs="redis", requirement="cloche[redis]"))
 _PARQUET = SinkDrivers(
@@ -196,6 +208,20 @@ def open_leadership(address: str, name: str) -> Leadership:
     if driver is None:
         return AlwaysLeading()
     return cast("Leadership", driver.load(_kind(address)).from_url(address, name))  # type: ignore[attr-defined]
+
+
+def open_dumping(address: str) -> Dumping | None:
+    """Return what copies a log that is in a database server; None for any other.
+
+    Args:
+        address: the URL of the log.
+
+    Raises:
+        InvalidSetting: no driver is known for it, or it can't be used.
+        MissingExtra: what the driver needs is not installed.
+    """
+    driver = drivers_of(address).dumping
+    return None if driver is None else cast("Dumping", driver.load(_kind(address)).from_url(address))  # type: ignore[attr-defined]
 
 
 def drivers_of(address: str) -> SinkDrivers:

@@ -15,27 +15,23 @@ from typing import Final, NamedTuple
 _INTERIOR: Final = (2, 5)
 _LEAF: Final = (10, 13)
 _LARGEST_PAGE: Final = 65_536
-_FILE_HEADER_BYTES: Final = 100
-"""Before the first page's own."""
 
 
 class _Page(NamedTuple):
-    """A page of a B-tree."""
+    """A page of a B-tree; none is the first of its file, which begins with the file's own header."""
 
     data: bytes
-    begin: int
-    """Where its header is."""
 
     @property
     def is_interior(self) -> bool:
         """Whether it leads to other pages."""
-        return self.data[self.begin] in _INTERIOR
+        return self.data[0] in _INTERIOR
 
     @property
     def cells(self) -> range:
         """The places of the pointers to its cells."""
-        first = self.begin + (12 if self.is_interior else 8)
-        return range(first, first + 2 * self.number(self.begin + 3), 2)
+        first = 12 if self.is_interior else 8
+        return range(first, first + 2 * self.number(3), 2)
 
     def number(self, place: int, size: int = 2) -> int:
         """Return the number at a place."""
@@ -44,13 +40,13 @@ class _Page(NamedTuple):
     def children(self) -> Iterator[int]:
         """Yield the numbers of the pages that it leads to."""
         if self.is_interior:
-            yield self.number(self.begin + 8, 4)
+            yield self.number(8, 4)
             yield from (self.number(self.number(pointer), 4) for pointer in self.cells)
 
     def unused(self) -> Iterator[tuple[int, int]]:
         """Yield where space begins and ends that no cell takes, but for fragments of three bytes at most."""
-        yield self.cells.stop, self.number(self.begin + 5) or _LARGEST_PAGE
-        place = self.number(self.begin + 1)
+        yield self.cells.stop, self.number(5) or _LARGEST_PAGE
+        place = self.number(1)
         while place:
             yield place + 4, place + self.number(place + 2)  # the first four bytes say where the next one is
             place = self.number(place)
@@ -70,13 +66,13 @@ def wipe(connection: sqlite3.Connection, file: int, table: str) -> int:
         OSError: the disk does not take it; what was zeroed until then is.
     """
     (page_bytes,) = connection.execute("pragma page_size").fetchone()
-    found = connection.execute("select rootpage from sqlite_master where tbl_name = ? and rootpage > 0", (table,))
+    found = connection.execute("select rootpage from sqlite_master where tbl_name = ? and rootpage > 1", (table,))
     waiting = [root for (root,) in found]
     wiped = 0
     while waiting:
         number = waiting.pop()
-        page = _Page(os.pread(file, page_bytes, (number - 1) * page_bytes), _FILE_HEADER_BYTES if number == 1 else 0)
-        if len(page.data) < page_bytes or page.data[page.begin] not in (*_INTERIOR, *_LEAF):
+        page = _Page(os.pread(file, page_bytes, (number - 1) * page_bytes))
+        if len(page.data) < page_bytes or page.data[0] not in (*_INTERIOR, *_LEAF):
             continue  # it is damaged, which is for others to say
         waiting += page.children()
         left = [(begin, end) for begin, end in page.unused() if any(page.data[begin:end])]

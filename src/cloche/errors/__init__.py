@@ -27,13 +27,15 @@
     │   ├── InvalidGoal · ModelHeld · IncompatibleSchema · NothingToUndo · NoRollout · RolloutUnderWay
     ├── LogError         the inference log
     │   ├── InferenceNotFound · NotHeld · LogInUse · LogCorrupt · SinkUnavailable · QueryTooSlow · RollupsMissing
-    │   ├── ExportUnfinished · ExportDiffers · ExportDamaged · ExportInUse
+    │   ├── ExportUnfinished · ExportDiffers · ExportDamaged · ExportNotWritten · ExportInUse
     ├── BackupError      copies of a home
     │   ├── BackupNotFound · BackupDamaged · OrdersDiffer · HomeNotEmpty · RestoreUnderWay
+    │   ├── DatabaseToolMissing · DatabaseNotEmpty · DatabaseDiffers
     └── SetupError       this machine, this folder, these settings
         ├── InvalidSetting · MissingExtra
         ├── EnvironmentDiffers · EnvironmentNotBuilt · PythonMissing · KeyUnusable
-        └── AddressTaken · UnsafeAddress · HomeInUse · ServerNotFound · ScheduleNotFound · KeeperRefused
+        └── AddressTaken · UnsafeAddress · HomeIsFile · HomeInUse · ServerNotFound
+        └── ScheduleNotFound · KeeperRefused
 
 A docstring is the message; `{names}` in it are filled from the keywords of the constructor, and it ends in what to
 do next. Codes are stable and never reused. What HTTP makes of them is known in `cloche.web.problems` alone.
@@ -45,6 +47,9 @@ from cloche.errors.backup import (
     BackupDamaged,
     BackupError,
     BackupNotFound,
+    DatabaseDiffers,
+    DatabaseNotEmpty,
+    DatabaseToolMissing,
     HomeNotEmpty,
     OrdersDiffer,
     RestoreUnderWay,
@@ -76,6 +81,7 @@ from cloche.errors.log import (
     ExportDamaged,
     ExportDiffers,
     ExportInUse,
+    ExportNotWritten,
     ExportUnfinished,
     InferenceNotFound,
     LogCorrupt,
@@ -146,6 +152,7 @@ from cloche.errors.setup import (
     EnvironmentDiffers,
     EnvironmentNotBuilt,
     HomeInUse,
+    HomeIsFile,
     InvalidSetting,
     KeeperRefused,
     KeyUnusable,
@@ -171,6 +178,9 @@ __all__ = [
     "ChecksFailed",
     "ClocheError",
     "ConversionFailed",
+    "DatabaseDiffers",
+    "DatabaseNotEmpty",
+    "DatabaseToolMissing",
     "DeadlineExceeded",
     "DoesNotLoad",
     "EnvironmentDiffers",
@@ -178,12 +188,14 @@ __all__ = [
     "ExportDamaged",
     "ExportDiffers",
     "ExportInUse",
+    "ExportNotWritten",
     "ExportUnfinished",
     "FileUnusable",
     "Forbidden",
     "GoldenMismatch",
     "HeadTooLarge",
     "HomeInUse",
+    "HomeIsFile",
     "HomeNotEmpty",
     "IdempotencyKeyReused",
     "IdempotencyUnavailable",

@@ -9,6 +9,7 @@ from typing import Any
 
 _PUBLIC = "cloche.errors"
 _PACKAGE = str(Path(__file__).parents[1])
+_BEFORE_A_STOP = re.compile(r"\{(\w+)\}\.(?!\S)")
 
 
 def _code(name: str) -> str:
@@ -27,7 +28,7 @@ class ClocheError(Exception):
 
     def __init__(self, **details: Any) -> None:
         self.details = details
-        super().__init__(_plain(type(self).__doc__ or "").format_map(details))
+        super().__init__(_filled(_plain(type(self).__doc__ or ""), details))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.details)
@@ -45,6 +46,12 @@ class ClocheError(Exception):
 
 def _plain(doc: str) -> str:
     return "\n".join(line.removeprefix("    ") for line in doc.strip().splitlines())
+
+
+def _filled(message: str, details: dict[str, Any]) -> str:
+    """Fill a message in. What ends with a full stop of its own, as texts of models do, brings no second one."""
+    ended = {name: str(details[name]).removesuffix(".") for name in _BEFORE_A_STOP.findall(message)}
+    return message.format_map(details | ended)
 
 
 def _rebuild(kind: type[ClocheError], details: dict[str, Any]) -> ClocheError:

@@ -56,12 +56,16 @@ class ExportDamaged(LogError):
     """What was cut short at {folder} is not as it was left. Begin anew with --restart."""
 
 
+class ExportNotWritten(LogError):
+    """{place} can't be written: {reason}. See to that, or name a file elsewhere with --out."""
+
+
 class ExportInUse(LogError):
     """Another process exports to {out}. Wait for it, or write to another file."""
 
 
 class RollupsMissing(LogError):
-    """Calls in this log are not counted by time. Those in SQLite and PostgreSQL are; else ask `cloche log query`."""
+    """The driver of this log does not count calls by time. Ask `cloche log query`."""
 
 
 class QueryTooSlow(LogError):

@@ -45,6 +45,10 @@ class AddressTaken(SetupError):
     """Can't listen on {host}:{port}: {reason}. {advice}"""
 
 
+class HomeIsFile(SetupError):
+    """{home} is a file, and a home is a folder. Move it away, or name another folder: --home, home= or CLOCHE_HOME."""
+
+
 class HomeInUse(SetupError):
     """A server already runs on {home} (process {pid}). Stop it first, or choose another home with --home."""
 

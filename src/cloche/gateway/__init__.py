@@ -23,11 +23,12 @@ from cloche.errors import (
     VersionLoading,
 )
 from cloche.gateway.arrivals import admit
-from cloche.gateway.choose import Choice, Loaded, choose
+from cloche.gateway.choose import Choice, choose
 from cloche.gateway.clock import Clock, Stopwatch
 from cloche.gateway.decide import Answer, decide
 from cloche.gateway.enrich import Dossier, enrich
 from cloche.gateway.history import History
+from cloche.gateway.loaded import Loaded
 from cloche.gateway.once import Once
 from cloche.gateway.predict import predict
 from cloche.gateway.record import record, record_failure

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from cloche.errors import WorkerUnavailable
-from cloche.gateway.choose import LoadedModel
+from cloche.gateway.loaded import LoadedModel
 from cloche.gateway.tally import Tally
 from cloche.registry.held import under_way
 from cloche.registry.override import overridden

@@ -7,24 +7,22 @@ the rest until it is told. Of many models it loads few at once: the others are a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
-
-from msgspec.structs import replace
 
 from cloche.errors import BundleCorrupt, ClocheError, NewerFormat, ReleaseNotFound, StoreUnavailable
 from cloche.gateway import Gateway
 from cloche.gateway.asleep import MOST_WAKING, Sleepers
-from cloche.gateway.choose import Asleep, Loaded, LoadedModel
+from cloche.gateway.loaded import Asleep, Loaded, LoadedModel
+from cloche.gateway.loading import Pinned, passes, why_not
+from cloche.gateway.progress import FailedVersion, Progress
 from cloche.gateway.traffic import in_force, load_model
-from cloche.gateway.versions import Pinned, Versions, passes, why_not
+from cloche.gateway.versions import Versions
 from cloche.gateway.watch import Watch
 from cloche.registry.catalog import Registry
 from cloche.registry.release import Live, Routing
-from cloche.registry.standing import STANDING_FORMAT, Standing, Waiting, shortened
+from cloche.registry.standing import Standing
 from cloche.registry.timeline import Timeline
 from cloche.settings import Settings
 
@@ -37,17 +35,6 @@ MOST_RETRY_S = 240.0
 
 EARLIER = 5
 """How many earlier releases of a model a new gateway tries, where the newest does not load."""
-
-GLANCE_S = 0.005
-
-
-class _Failed(NamedTuple):
-    """A version that does not load."""
-
-    version: str
-    reason: str
-    passing: bool = False
-    """As in `Waiting`."""
 
 
 class Follower:
@@ -78,95 +65,26 @@ class Follower:
         self._timeline = timeline
         self._deadline_ms = settings.limits.deadline_ms
         self._sleepers = Sleepers(settings.workers)
-        self._is_laid_down = False
-        self._tell = tell
-        self._told: Standing | None = None
-        self._saying = asyncio.Lock()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._woken: dict[str, asyncio.Future[None]] = {}
-        self._waiting: dict[str, Waiting] = {}
-        self.wakes = 0
-        """How many models a call has woken so far."""
-        self.trouble: str | None = None
-        """Why the registry can't be followed, where it can't."""
-
-    @property
-    def waiting(self) -> list[Waiting]:
-        """The models whose newest release is not in force here."""
-        if self._watch.live is None:
-            return list(self._waiting.values())
-        live = self._watch.live.models
-        return [
-            replace(each, doing=self._versions.doing(live[name].active.values())) if each.loading else each
-            for name, each in self._waiting.items()
-        ]
-
-    @property
-    def started(self) -> bool:
-        """Whether it has seen what is live at all, and begun to load that."""
-        return self._is_laid_down
-
-    @property
-    def from_copy(self) -> bool:
-        """Whether it goes by what this host saw of the releases last, since the registry can't be read."""
-        return self._watch.from_copy
-
-    @property
-    def seen(self) -> int:
-        """The newest release that it knows of."""
-        return self._watch.live.number if self._watch.live else 0
-
-    @property
-    def asleep(self) -> int:
-        """How many models wait for a call."""
-        return len(self._gateway.loaded.asleep)
-
-    @property
-    def nothing_live(self) -> bool:
-        """Whether no model has ever been made live."""
-        return self._watch.live is not None and not self._watch.live.models
-
-    @property
-    def standing(self) -> Standing:
-        """How far it has come."""
-        loaded = self._gateway.loaded
-        in_force = {name: model.release for name, model in loaded.models.items()}
-        in_force |= {name: model.release for name, model in loaded.asleep.items()}
-        shadows = self._gateway.shadows.counts()
-        return Standing(STANDING_FORMAT, self.seen, in_force, self.waiting, self.trouble, shadows)
-
-    def not_ready(self) -> list[tuple[str, str, str]]:
-        """Return model, version and state of every version in force that can't answer now."""
-        return [
-            (model.name, version, loaded.runtime.state)
-            for model in self._gateway.loaded.models.values()
-            for version, loaded in model.versions.items()
-            if loaded.runtime.state != "ready"
-        ]
+        self.progress = Progress(gateway, self._watch, versions, tell)
 
     async def run(self) -> None:
         """Follow until cancelled. A registry that can't be reached changes nothing about what answers."""
         while True:
             try:
                 await self.look()
-                self.trouble = None
+                self.progress.trouble = None
             except ReleaseNotFound as error:  # its message says where the registry is, and callers read this one
-                self._stumble(f"release {error.details['number']} is missing")
+                self.progress.stumbled(f"release {error.details['number']} is missing")
             except ClocheError as error:
-                self._stumble(str(error))
+                self.progress.stumbled(str(error))
             except OSError as error:
-                self._stumble(f"the registry can't be read: {error.strerror or 'it does not answer'}")
+                self.progress.stumbled(f"the registry can't be read: {error.strerror or 'it does not answer'}")
             self._put_to_sleep()
             self._versions.sweep()
-            await self._say()
+            await self.progress.say()
             await asyncio.sleep(POLL_S)
-
-    async def settled(self, within_s: float) -> None:
-        """Return once everything that is live answers, or is known not to; or once `within_s` seconds are over."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
-                while not (self.started or self.trouble) or any(model.loading for model in self.waiting):
-                    await asyncio.sleep(GLANCE_S)
 
     async def look(self) -> None:
         """Read every release that is new, then begin to load what is live after the last of them.
@@ -175,7 +93,7 @@ class Follower:
             ClocheError, OSError: one can't be read now. Those before it are begun only where that will not mend by
                 itself: they were in force for as long as it took to write the next, and nobody should go back to them.
         """
-        is_first = not self.started
+        is_first = not self.progress.started
         try:
             await self._watch.look()
         except (BundleCorrupt, NewerFormat):
@@ -197,30 +115,13 @@ class Follower:
         self._gateway.loaded = Loaded()
         await self._versions.close()
 
-    def _stumble(self, reason: str) -> None:
-        if reason != self.trouble:
-            logger.warning("can't follow the releases: %s", reason)
-        self.trouble = reason
-
-    async def _say(self) -> None:
-        """Tell how things stand, where that has changed."""
-        async with self._saying:
-            standing = self.standing
-            if self._tell is None or standing == self._told:
-                return
-            try:
-                await asyncio.to_thread(self._tell, standing)
-                self._told = standing
-            except OSError as error:
-                logger.warning("can't write down which releases are in force: %s", error.strerror)
-
     def _begin_all(self) -> None:
         """Begin to load what releases have touched; in a gateway that starts, not all of it."""
         live, touched = self._watch.live, self._watch.touched
         if live is None:
             return
-        if not self._is_laid_down:
-            self._is_laid_down = True
+        if not self.progress.started:
+            self.progress.started = True
             self._sleepers.lay_down(live)
             touched -= self._sleepers.names
             self._show(self._gateway.loaded.models)
@@ -233,20 +134,11 @@ class Follower:
         """Load the newest release of a model, whatever was being loaded before."""
         if earlier := self._tasks.get(name):
             earlier.cancel()
-        self._wait_for(name, live.released[name])
+        self.progress.awaits(name, live.released[name], name in self._sleepers.names)
         self._show(self._gateway.loaded.models)
         task = asyncio.get_running_loop().create_task(self._bring_up(name, live))
         self._tasks[name] = task
         task.add_done_callback(lambda done: self._tasks.pop(name) if self._tasks.get(name) is done else None)
-
-    def _wait_for(self, name: str, number: int, failed: _Failed | None = None) -> None:
-        model = self._gateway.loaded.models.get(name)
-        woken = name in self._sleepers.names or (name in self._waiting and self._waiting[name].woken)
-        waiting = Waiting(name, number, model.release if model else None, woken=woken)
-        if failed is not None:
-            said = shortened(failed.reason)
-            waiting = replace(waiting, version=failed.version, reason=said, passing=failed.passing)
-        self._waiting[name] = waiting
 
     def _show(self, models: Mapping[str, LoadedModel]) -> None:
         """Put what is loaded in force, with the names of what is not."""
@@ -263,7 +155,7 @@ class Follower:
             for name in names
         }
         sources = [source for name in names for source in live.models[name].attributes.values()]
-        coming = frozenset(self._waiting.keys() - models.keys()) | names
+        coming = frozenset(self.progress.awaited - models.keys()) | names
         self._gateway.loaded = in_force(models, coming, asleep, sources)
 
     def _wake(self, name: str, live: Live) -> asyncio.Future[None] | None:
@@ -272,7 +164,7 @@ class Follower:
             self._put_to_sleep(coming=1)
             if len(self._woken) >= MOST_WAKING or not self._sleepers.has_room(self._awake):
                 return None
-            self.wakes += 1
+            self.progress.wakes += 1
             self._woken[name] = asyncio.get_running_loop().create_future()
             if name not in self._tasks:
                 self._begin(name, live)
@@ -326,16 +218,16 @@ class Follower:
                 logger.error("%s, release %d, is not in force: %s does not load: %s", name, number, *failed[:2])
                 if name not in self._gateway.loaded.models:
                     await self._fall_back(name, number)
-                self._wait_for(name, number, failed)
+                self.progress.awaits(name, number, name in self._sleepers.names, failed)
                 self._rouse(name)
                 self._show(self._gateway.loaded.models)
-                await self._say()
+                await self.progress.say()
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, MOST_RETRY_S)
         except asyncio.CancelledError:
             self._versions.drop((name, number))
             raise
-        await self._say()
+        await self.progress.say()
 
     async def _fall_back(self, name: str, number: int) -> None:
         """Put the newest release before `number` in force that loads."""
@@ -354,13 +246,13 @@ class Follower:
                 if not self._is_in_force(name, number):
                     self._versions.drop((name, number))
 
-    async def _try(self, name: str, routing: Routing, number: int, digest: str) -> _Failed | None:
+    async def _try(self, name: str, routing: Routing, number: int, digest: str) -> FailedVersion | None:
         """Load a routing and put it in force; else return which version does not load, and why.
 
         What did load is held for the next try. Whoever makes none lets go of it.
         """
         if routing.default not in routing.active:
-            return _Failed(routing.default, "it is the default, and not active")
+            return FailedVersion(routing.default, "it is the default, and not active")
         self._versions.hold((name, number), routing.active.values(), routing.workers)
         loading = {
             version: self._versions.load(Pinned(name, version, pinned)) for version, pinned in routing.active.items()
@@ -368,17 +260,17 @@ class Follower:
         await asyncio.wait(loading.values())
         for version, task in loading.items():
             if reason := why_not(task):
-                return _Failed(version, reason, not task.cancelled() and passes(task.exception()))
+                return FailedVersion(version, reason, not task.cancelled() and passes(task.exception()))
         versions = {version: task.result() for version, task in loading.items()}
         for version in versions.keys() & routing.schemas.keys():
             try:
                 versions[version] = await self._versions.held_to(versions[version], routing.schemas[version])
             except (ClocheError, OSError) as error:
-                return _Failed(version, f"its schema can't be read: {error}", passes(error))
+                return FailedVersion(version, f"its schema can't be read: {error}", passes(error))
         try:
             model = load_model(name, number, routing, versions, self._deadline_ms, digest)
         except KeyError as error:  # somebody wrote a release that nobody has checked
-            return _Failed(str(error.args[0]), "the release names it, and it is not active")
+            return FailedVersion(str(error.args[0]), "the release names it, and it is not active")
         self._put_in_force(model)
         return None
 
@@ -389,8 +281,7 @@ class Follower:
     def _put_in_force(self, model: LoadedModel) -> None:
         name, number = model.name, model.release
         before = self._gateway.loaded.models.get(name)
-        if self._waiting[name].release == number:
-            del self._waiting[name]
+        self.progress.arrived(name, number)
         self._rouse(name)
         self._show({**self._gateway.loaded.models, name: model})
         logger.info("%s: release %d is in force, default %s", name, number, model.default.manifest.version)

@@ -28,10 +28,12 @@ from cloche.errors import (
     VersionLoading,
     VersionUnavailable,
 )
-from cloche.gateway.choose import Choice, Loaded, LoadedModel, LoadedVersion
+from cloche.gateway.choose import Choice
 from cloche.gateway.clock import Clock
+from cloche.gateway.loaded import Loaded, LoadedModel, LoadedVersion
+from cloche.gateway.loading import Pinned, why_not
 from cloche.gateway.peek import NOTHING, Peek, Peeked
-from cloche.gateway.versions import Pinned, Versions, why_not
+from cloche.gateway.versions import Versions
 from cloche.registry.bundle import check_version
 from cloche.registry.catalog import Registry
 from cloche.registry.checking import in_head

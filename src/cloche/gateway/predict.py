@@ -8,9 +8,9 @@ import msgspec
 from msgspec.structs import replace
 
 from cloche.errors import DeadlineExceeded, ServingError
-from cloche.gateway.choose import StandIn
 from cloche.gateway.clock import Clock
 from cloche.gateway.enrich import Dossier
+from cloche.gateway.loaded import StandIn
 from cloche.registry.bundle import Each
 from cloche.runtimes.worker.ranking import list_name
 from cloche.values import Ask, Prediction

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, TypeVar
 from zlib import crc32
 
@@ -23,16 +23,17 @@ from msgspec.structs import replace
 from cloche.errors import (
     CallError,
     DeadlineExceeded,
-    LogUnavailable,
     PoisonInput,
     ServingError,
     WorkerCrashed,
     WorkerUnavailable,
 )
-from cloche.gateway.choose import Choice, LoadedVersion
+from cloche.gateway.choose import Choice
 from cloche.gateway.clock import Clock, Stopwatch
 from cloche.gateway.decide import decide
 from cloche.gateway.enrich import Dossier, enrich
+from cloche.gateway.later import LaterJournal
+from cloche.gateway.loaded import LoadedVersion
 from cloche.gateway.predict import predict
 from cloche.gateway.record import record, record_failure
 from cloche.gateway.tally import ShadowTally
@@ -72,8 +73,6 @@ CLOSE_S: Final = 1.0
 
 _SMOOTHING = 0.2
 _LOOK_S = 0.01
-_LATER_S = 0.25
-_LATER_BYTES = 128 * 1024
 _UNFORESEEN = "unforeseen"
 _TROUBLES = frozenset({WorkerCrashed.code, WorkerUnavailable.code, PoisonInput.code, DeadlineExceeded.code})
 _WHOLE = 2**32
@@ -158,7 +157,7 @@ class Shadows:
         self.tally = tally
         self._clock = clock
         self._subjects = subjects
-        self._later = _Later(journal, self._lose)
+        self._later = LaterJournal(journal, self._lose)
         self._lines: dict[str, _Line] = {}
         self._calls = self._bytes = 0
         self._closed = False
@@ -285,49 +284,6 @@ class Shadows:
             return error.code
         record(decision, watch.timings, self._later, self._subjects)
         return decision.outcome
-
-
-class _Later:
-    """Keeps the promise `Journal` a little later, many records at once.
-
-    A write that no caller waits for would make those wait whose records come while it is under way.
-    """
-
-    def __init__(self, journal: Journal, lose: Callable[[], None]) -> None:
-        self._journal = journal
-        self._lose = lose
-        self._records: list[bytes] = []
-        self._size = 0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def append(self, record: bytes) -> asyncio.Future[None]:
-        """Take a record; what is returned is done."""
-        loop = asyncio.get_running_loop()
-        self._records.append(record)
-        self._size += len(record)
-        if self._size >= _LATER_BYTES:
-            self.flush()
-        elif self._timer is None:
-            self._timer = loop.call_later(_LATER_S, self.flush)
-        taken = loop.create_future()
-        taken.set_result(None)
-        return taken
-
-    def flush(self) -> None:
-        """Hand all records to the journal."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        records, self._records, self._size = self._records, [], 0
-        for each in records:
-            try:
-                self._journal.append(each).add_done_callback(self._note)
-            except LogUnavailable:
-                self._lose()
-
-    def _note(self, kept: asyncio.Future[None]) -> None:
-        if kept.cancelled() or kept.exception() is not None:
-            self._lose()
 
 
 def _choice(call: Drawn) -> Choice:

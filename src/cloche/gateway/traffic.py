@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from cloche.assignment import bucket_ranges, variant_table
-from cloche.gateway.choose import (
+from cloche.gateway.loaded import (
     Asleep,
     Attribute,
     Loaded,

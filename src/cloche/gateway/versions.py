@@ -7,7 +7,6 @@ again where a release or a call wants it, and stopped when none has for a while 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,37 +17,21 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from cloche.environments.python import this_python
-from cloche.errors import ClocheError, DoesNotLoad, ServingError, SetupError, StoreUnavailable
 from cloche.gateway.asleep import Nap
-from cloche.gateway.choose import LoadedVersion
-from cloche.registry.bundle import Manifest, decode_manifest
+from cloche.gateway.interpreters import VersionInterpreters
+from cloche.gateway.loaded import LoadedVersion
+from cloche.gateway.loading import Pinned, compile_accept, let_go, loaded_step, read_version, warm
+from cloche.registry.bundle import Manifest
 from cloche.registry.catalog import Registry
-from cloche.runtimes.ensemble import EnsembleRuntime, Step
+from cloche.runtimes.ensemble import EnsembleRuntime
 from cloche.runtimes.load import RuntimeOptions, start_runtime
 from cloche.runtimes.remote import Workers
 from cloche.runtimes.runtime import Runtime
-from cloche.schema import Accept, compile_schema
 from cloche.settings import Limits
-from cloche.values import NO_INFERENCE, Ask, Batching, CallContext
-
-logger = logging.getLogger(__name__)
-
-WARM_CASES = 20
-
-AHEAD_PAUSE_S = 0.1
-"""Between two versions whose environments are made ahead: calls go first."""
+from cloche.values import Batching
 
 Holder = tuple[str, int]
 """A model and the number of the release that needs a version."""
-
-
-class Pinned(msgspec.Struct, frozen=True):
-    """A version, down to its bytes."""
-
-    model: str
-    version: str
-    digest: str
 
 
 class _Held(NamedTuple):
@@ -88,8 +71,7 @@ class Versions:
         self._entries: dict[str, _Entry] = {}
         self._held: dict[Holder, _Held] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._doing: dict[str, str] = {}
-        self._ahead: asyncio.Task[None] | None = None
+        self._interpreters = VersionInterpreters(registry, options.python_of)
         self._loop = asyncio.get_running_loop()
 
     def load(self, pinned: Pinned) -> asyncio.Task[LoadedVersion]:
@@ -142,32 +124,36 @@ class Versions:
 
     def doing(self, digests: Collection[str]) -> str | None:
         """Return what is being made for one of these versions before it can be loaded, where something is."""
-        wanted = self._with_steps(frozenset(digests))
-        return next((doing for digest, doing in self._doing.items() if digest in wanted), None)
+        return self._interpreters.doing(self._with_steps(frozenset(digests)))
 
     def make_ahead(self, sleeping: Sequence[Pinned]) -> None:
-        """Make the environments of versions that are not to be loaded yet, one after another, without a hurry.
+        """Make the environments of versions that are not to be loaded yet."""
+        self._interpreters.make_ahead(sleeping)
 
-        So the call that wakes a model does not wait for that.
+    async def sketch(self, pinned: Pinned) -> LoadedVersion:
+        """Return a version as it can be shown, without loading it.
+
+        Raises:
+            ClocheError, OSError: its manifest can't be read.
         """
-        if self._options.python_of is not this_python:
-            self._ahead = self._loop.create_task(self._make_ahead(sleeping))
+        manifest = await self._registry.described(pinned.model, pinned.version, pinned.digest)
+        accept = await asyncio.to_thread(compile_accept, manifest, self._limits.max_rows)
+        return LoadedVersion(manifest, pinned.digest, accept, Nap(pinned.model, pinned.version))
 
-    async def _make_ahead(self, sleeping: Sequence[Pinned]) -> None:
-        made: set[bytes] = set()
-        left = list(sleeping)
-        for pinned in left:
-            try:
-                await self._registry.verdict(pinned.model, pinned.version, pinned.digest)
-                manifest = await self._registry.described(pinned.model, pinned.version, pinned.digest)
-                left += [Pinned(step.model, step.version, step.digest) for step in (manifest.steps or {}).values()]
-                environment = msgspec.json.encode((manifest.environment, manifest.vendored))
-                if environment not in made:
-                    made.add(environment)
-                    await self._python(manifest, pinned.digest)
-            except (ClocheError, OSError) as error:
-                logger.warning("%s %s will not load: %s", pinned.model, pinned.version, error)
-            await asyncio.sleep(AHEAD_PAUSE_S)
+    async def held_to(self, loaded: LoadedVersion, schema: str) -> LoadedVersion:
+        """Return a version whose calls are held to another schema than its author's.
+
+        Args:
+            loaded: the version.
+            schema: the digest of a document that the registry keeps.
+
+        Raises:
+            ClocheError, OSError: it can't be read.
+        """
+        given = msgspec.json.decode(await self._registry.kept(schema))
+        manifest = replace(loaded.manifest, input_schema=given)
+        accept = await asyncio.to_thread(compile_accept, manifest, self._limits.max_rows)
+        return replace(loaded, manifest=manifest, accept=accept)
 
     def sweep(self) -> None:
         """Stop what is idle for too long, and what is too much. Call it every few seconds."""
@@ -175,9 +161,7 @@ class Versions:
 
     async def close(self) -> None:
         """Stop all of them; calls in flight are answered first."""
-        if self._ahead is not None:
-            self._ahead.cancel()
-            await asyncio.wait([self._ahead])
+        await self._interpreters.close()
         self._held.clear()
         while self._entries:
             asked = self._asked_by_others
@@ -237,7 +221,7 @@ class Versions:
                 too_many -= 1
 
     def _stop(self, digest: str) -> None:
-        closing = self._loop.create_task(_close(self._entries.pop(digest).loading))
+        closing = self._loop.create_task(let_go(self._entries.pop(digest).loading))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
 
@@ -250,23 +234,16 @@ class Versions:
     async def _load(self, pinned: Pinned) -> LoadedVersion:
         folder = await self._registry.fetch(pinned.model, pinned.version, pinned.digest)
         # a thread, since schemas and graphs of some size would hold up the calls that are being answered
-        manifest, accept, examples = await asyncio.to_thread(_read, folder, pinned, self._limits.max_rows)
-        python = await self._python(manifest, pinned.digest)
+        manifest, accept, examples = await asyncio.to_thread(read_version, folder, pinned, self._limits.max_rows)
+        python = await self._interpreters.of(manifest, pinned.digest)
         runtime = await self._start(folder, manifest, pinned.digest, python)
         try:
-            await _warm(runtime, examples, self._options.load_ms)
+            await warm(runtime, examples, self._options.load_ms)
         except BaseException:
             await runtime.close()
             raise
         batching = Batching(manifest.max_wait_ms or 0, manifest.max_batch)
         return LoadedVersion(manifest, pinned.digest, accept, runtime, batching=batching)
-
-    async def _python(self, manifest: Manifest, digest: str) -> str:
-        """Return the interpreter of a version's worker. An environment that has to be built for it takes a while."""
-        try:
-            return await self._options.python_of(manifest, partial(self._doing.__setitem__, digest))
-        finally:
-            self._doing.pop(digest, None)
 
     async def _start(self, folder: Path, manifest: Manifest, digest: str, python: str) -> Runtime:
         if not manifest.steps:
@@ -275,123 +252,9 @@ class Versions:
         self._entries[digest].steps = frozenset(step.digest for step in pinned.values())
         loading = {name: self.load(step) for name, step in pinned.items()}
         await asyncio.wait(loading.values())
-        steps = [_step(name, pinned[name], loaded) for name, loaded in loading.items()]
+        steps = [loaded_step(name, pinned[name], loaded) for name, loaded in loading.items()]
         combine = await self._start_alone(folder, manifest, digest, python) if manifest.entry else None
         return EnsembleRuntime(manifest, steps, combine)
 
     async def _start_alone(self, folder: Path, manifest: Manifest, digest: str, python: str) -> Runtime:
         return await start_runtime(folder, manifest, digest, self._workers, self._options_of(digest), python)
-
-    async def sketch(self, pinned: Pinned) -> LoadedVersion:
-        """Return a version as it can be shown, without loading it.
-
-        Raises:
-            ClocheError, OSError: its manifest can't be read.
-        """
-        manifest = await self._registry.described(pinned.model, pinned.version, pinned.digest)
-        accept = await asyncio.to_thread(_accept, manifest, self._limits.max_rows)
-        return LoadedVersion(manifest, pinned.digest, accept, Nap(pinned.model, pinned.version))
-
-    async def held_to(self, loaded: LoadedVersion, schema: str) -> LoadedVersion:
-        """Return a version whose calls are held to another schema than its author's.
-
-        Args:
-            loaded: the version.
-            schema: the digest of a document that the registry keeps.
-
-        Raises:
-            ClocheError, OSError: it can't be read.
-        """
-        given = msgspec.json.decode(await self._registry.kept(schema))
-        manifest = replace(loaded.manifest, input_schema=given)
-        accept = await asyncio.to_thread(_accept, manifest, self._limits.max_rows)
-        return replace(loaded, manifest=manifest, accept=accept)
-
-
-def why_not(loading: asyncio.Task[LoadedVersion]) -> str | None:
-    """Return why a load that has ended failed, or None where it did not."""
-    if loading.cancelled():
-        return "the gateway stops"
-    error = loading.exception()
-    if error is None:
-        return None
-    if isinstance(error, ClocheError):
-        return str(error)
-    if isinstance(error, OSError):
-        return f"its files can't be read: {error.strerror or 'no answer'}"
-    logger.error("loading a version failed in a way that was not foreseen", exc_info=error)
-    return f"{type(error).__name__}: {error}"
-
-
-def _step(name: str, pinned: Pinned, loading: asyncio.Task[LoadedVersion]) -> Step:
-    """Return a step of an ensemble whose load has ended.
-
-    Raises:
-        ClocheError, OSError: it did not load.
-    """
-    reason = why_not(loading)
-    if reason is None:
-        loaded = loading.result()
-        return Step(name, loaded.manifest, loaded.accept, loaded.runtime)
-    error = None if loading.cancelled() else loading.exception()
-    if error is not None and passes(error):
-        raise error
-    raise DoesNotLoad(traceback=f"Its step {name}, {pinned.model} {pinned.version}, does not load: {reason}")
-
-
-def passes(error: BaseException | None) -> bool:
-    """Tell whether what made a load fail is the fault of this host or of the store, and not of the version."""
-    return isinstance(error, OSError | StoreUnavailable | SetupError)
-
-
-async def _close(loading: asyncio.Task[LoadedVersion]) -> None:
-    """Let go of a version, loaded or not."""
-    if loading.cancel():
-        await asyncio.wait([loading])
-    elif not loading.cancelled() and loading.exception() is None:
-        await loading.result().runtime.close()
-
-
-def _read(folder: Path, pinned: Pinned, max_rows: int) -> tuple[Manifest, Accept, list[object]]:
-    manifest = decode_manifest(
-        (folder / "manifest.json").read_bytes(), f"{pinned.model} {pinned.version}", pinned.digest
-    )
-    return manifest, _accept(manifest, max_rows), _examples(folder, manifest)
-
-
-def _accept(manifest: Manifest, max_rows: int) -> Accept:
-    return compile_schema(
-        manifest.input_schema,
-        unknown_fields=manifest.unknown_fields,
-        each=manifest.each,
-        max_rows=max_rows,
-        names=(manifest.name, manifest.version),
-        numbers=manifest.bare_numbers,
-        single=manifest.singles,
-    )
-
-
-def _examples(folder: Path, manifest: Manifest) -> list[object]:
-    if manifest.examples is None:
-        return []
-    rows: list[object] = msgspec.json.decode((folder / manifest.examples.path).read_bytes() or b"[]")
-    return rows[:WARM_CASES]
-
-
-async def _warm(runtime: Runtime, examples: list[object], load_ms: int) -> None:
-    """Wait until a version is ready, and have it answer its examples.
-
-    Raises:
-        DoesNotLoad: it never gets ready, or fails on an example.
-    """
-    await runtime.wait_ready()
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + load_ms / 1000
-    for row in examples:
-        context = CallContext(id=NO_INFERENCE, now_us=0)
-        ask = Ask(msgspec.json.encode([row]), rows=1, many=False, context=context, deadline_ms=load_ms)
-        try:
-            await runtime.predict(ask, deadline)
-        except ServingError as error:
-            raise DoesNotLoad(traceback=f"{error} {error.private.get('traceback', '')}".strip()) from None
-        await asyncio.sleep(0)

@@ -9,10 +9,11 @@ import msgspec
 from msgspec.structs import replace
 
 from cloche.errors import CallError, SchemaMismatch, ServingError
-from cloche.gateway.choose import Choice, LoadedModel, LoadedVersion, StandIn
+from cloche.gateway.choose import Choice
 from cloche.gateway.clock import Clock, Stopwatch
 from cloche.gateway.decide import decide
 from cloche.gateway.enrich import Dossier, enrich
+from cloche.gateway.loaded import LoadedModel, LoadedVersion, StandIn
 from cloche.gateway.predict import Predicted, ask_stand_in, predict
 from cloche.gateway.record import record, record_failure
 from cloche.gateway.validate import Case, validate

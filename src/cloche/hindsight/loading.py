@@ -25,9 +25,10 @@ from cloche.errors import (
     Unsigned,
     VersionNotFound,
 )
-from cloche.gateway.choose import LoadedVersion, StandIn
+from cloche.gateway.loaded import LoadedVersion, StandIn
+from cloche.gateway.loading import Pinned
 from cloche.gateway.traffic import stand_in
-from cloche.gateway.versions import Pinned, Versions
+from cloche.gateway.versions import Versions
 from cloche.hindsight.asking import PATIENCE_MS
 from cloche.hindsight.recorded import Hindrance, Why
 from cloche.registry.bundle import Manifest

@@ -12,14 +12,14 @@ from typing import Final, Protocol
 
 import msgspec
 
-from cloche.errors import LogError, SchemaMismatch
-from cloche.gateway.choose import LoadedVersion
-from cloche.gateway.versions import Pinned
+from cloche.errors import ExportNotWritten, LogError, SchemaMismatch
+from cloche.gateway.loaded import LoadedVersion
+from cloche.gateway.loading import Pinned
 from cloche.hindsight.asking import ask_another, untimed
 from cloche.hindsight.loading import Loader
 from cloche.hindsight.recorded import IN_WORDS, Hindrance, Recorded, read
 from cloche.hindsight.reproduce import exception_in
-from cloche.insight.agreement import MOST_PAIRS, Comparison, Tallied, comparison_of
+from cloche.insight.comparison import MOST_PAIRS, Comparison, Tallied, comparison_of
 from cloche.insight.observe import ANSWERED, draw_of
 from cloche.insight.pairs import compare
 from cloche.log.export import pieces
@@ -144,6 +144,7 @@ async def replay(reader: LogReader, loader: Loader, through: Through, watching: 
     Raises:
         DoesNotLoad, SetupError: the version can't be loaded here.
         LogError: the log can't be read; where it could until then, what came of that is returned.
+        ExportNotWritten: the answers can't be written.
         RegistryError, OSError: the registry can't be read.
     """
     loaded = await loader.load(Pinned(through.model, through.version, through.digest))
@@ -160,6 +161,8 @@ async def replay(reader: LogReader, loader: Loader, through: Through, watching: 
             place = cursor_of(wave[-1])
             if watching.is_stopped():
                 return _replay(through, counted, place)
+    except ExportNotWritten:
+        raise
     except LogError as error:
         if place is None:
             raise

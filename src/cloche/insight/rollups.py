@@ -34,7 +34,8 @@ _NOTES: Final = 2_000
 _SLICE: Final = 2_000
 """Records."""
 _REST: Final = 20
-"""A span that is still changing is made anew no sooner than after so many times as long as that took."""
+"""A span that is still changing is made anew no sooner than after so many times as long as that took, or when its log
+wants it."""
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True):
@@ -225,7 +226,7 @@ class RollupWork:
         """Leave spans alone for a while that took so long each."""
         now_s = time.monotonic()
         self._not_before_s = {span: until_s for span, until_s in self._not_before_s.items() if until_s > now_s}
-        self._not_before_s |= dict.fromkeys(spans, now_s + _REST * took_s)
+        self._not_before_s |= dict.fromkeys(spans, now_s + max(_REST * took_s, self._sink.rest_s))
 
 
 def rollup_work(log: LogReader, sink: Sink, registry: Registry) -> RollupWork | None:

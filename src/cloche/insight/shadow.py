@@ -9,7 +9,8 @@ from typing import Final
 
 import msgspec
 
-from cloche.insight.agreement import Agreement, Comparison
+from cloche.insight.agreement import Agreement
+from cloche.insight.comparison import Comparison
 from cloche.insight.observe import SHIPPED_MS, deadline_of
 from cloche.log.reading import timestamp
 from cloche.ports import Filter, LogReader

@@ -6,14 +6,21 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
-from cloche.errors import ExportDamaged, ExportDiffers, ExportInUse, ExportUnfinished, NewerFormat
+from cloche.errors import (
+    ExportDamaged,
+    ExportDiffers,
+    ExportInUse,
+    ExportNotWritten,
+    ExportUnfinished,
+    NewerFormat,
+)
 from cloche.log.reading import to_json
 from cloche.log.search import Query, cursor_of
 from cloche.ports import Cursor, LogReader, TableFile
@@ -139,12 +146,13 @@ async def export(
 
     Raises:
         ExportInUse: another process writes to the same file.
+        ExportNotWritten: the disk is full, or does not take it for another reason.
         ExportDamaged: what is to go on is not as it was left.
         NewerFormat: a later Cloche packed an input or output.
     """
     folder = folder_of(out)
     with alone(folder, out):
-        file = open_file(folder)
+        file = _Placed(open_file(folder), folder)
         if not state.finished:
             await file.rewind(state.mark)
             async for looked in pieces(reader, state.query, state.after):
@@ -175,6 +183,7 @@ async def new_file(
 
     Raises:
         ExportInUse: another process writes to the same file.
+        ExportNotWritten: the disk is full, or does not take it for another reason.
         ExportUnfinished: an export to it was cut short.
     """
     if (left := unfinished(out)) is not None:
@@ -182,7 +191,7 @@ async def new_file(
     folder = folder_of(out)
     with alone(folder, out):
         try:
-            file = open_file(folder)
+            file = _Placed(open_file(folder), folder)
             await file.rewind(0)
             yield file
             await file.finish()
@@ -203,6 +212,38 @@ async def write_lines(reader: LogReader, query: Query, stream: IO[bytes], progre
         if progress and written % _TOLD == 0:
             progress(written, record.time_us)
     return written
+
+
+class _Placed:
+    """A file in the making that says where it is where it can't be written."""
+
+    def __init__(self, file: TableFile, folder: Path) -> None:
+        self._file = file
+        self._folder = folder
+
+    @property
+    def whole(self) -> Path:
+        return self._file.whole
+
+    async def rewind(self, mark: int) -> None:
+        with _writing(self._folder):
+            await self._file.rewind(mark)
+
+    async def add(self, records: Sequence[Record]) -> int:
+        with _writing(self._folder):
+            return await self._file.add(records)
+
+    async def finish(self) -> None:
+        with _writing(self._folder):
+            await self._file.finish()
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ExportNotWritten(place=error.filename or folder, reason=error.strerror or error) from error
 
 
 class Looked(msgspec.Struct):
@@ -278,7 +319,7 @@ def alone(folder: Path, out: Path) -> Iterator[None]:
 def _keep(state: State, out: Path) -> None:
     file = _state_file(out)
     new = file.with_suffix(".new")
-    with new.open("wb") as stream:
+    with _writing(file.parent), new.open("wb") as stream:
         stream.write(msgspec.json.encode(state))
         stream.flush()
         os.fsync(stream.fileno())

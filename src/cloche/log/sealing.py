@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
@@ -100,7 +100,15 @@ class SealCheck:
             LogError: the log can't be read.
         """
         await self._read_until(None)
-        for inference, places in self._places.items():
+        await self._settle(reader, self._places)
+        if self._strangers:
+            await self._settle(reader, await self._sealed_since(reader))
+        self.findings.inserted += map(_name, self._strangers)
+        return self._chains.finish()
+
+    async def _settle(self, reader: LogReader, open_places: Mapping[bytes, list[_Place]]) -> None:
+        """Compare records with their seals that did not come together."""
+        for inference, places in open_places.items():
             record = await reader.get(inference)
             if record is None:
                 self.findings.removed.append(_name(inference))
@@ -110,8 +118,18 @@ class SealCheck:
             else:
                 self.findings.changed.append(_name(inference))
             self._strangers.pop(inference, None)
-        self.findings.inserted += map(_name, self._strangers)
-        return self._chains.finish()
+
+    async def _sealed_since(self, reader: LogReader) -> Mapping[bytes, list[_Place]]:
+        """Return what seals say by now of records that had none: a scan may go on with what has come meanwhile."""
+        found: dict[bytes, list[_Place]] = {}
+        kept = as_kept(reader)
+        if isinstance(kept, SealReader):
+            async with aclosing(kept.seals()) as seals:
+                async for seal in seals:
+                    for inference, place in _places_of(seal):
+                        if inference in self._strangers:
+                            found.setdefault(inference, []).append(place)
+        return found
 
     def _note_unsealed(self, record: Record) -> None:
         """A log without seals has none that is missing."""
@@ -173,7 +191,8 @@ class _Chains:
         if len(seal.ids) // ID_BYTES != len(seal.links) // LINK_BYTES:
             self._broken.append(f"the seal of {_span(seal)} names more records than it has links, or fewer")
         self._follow(seal)
-        self._precede(seal)
+        if seal.ids:
+            self._precede(seal)
         if seal.end > self._heads.get(seal.spool, Head(0, "")).count:
             self._heads[seal.spool] = Head(seal.end, last_link(seal).hex())
         self._compare(seal)
@@ -229,5 +248,7 @@ def _name(inference: bytes) -> str:
 
 
 def _span(seal: Seal) -> str:
+    if not seal.ids:
+        return f"record {seal.start + 1:,} of spool {seal.spool}"
     first = _name(seal.ids[:ID_BYTES])
     return f"records {seal.start + 1:,} to {seal.end:,} of spool {seal.spool} (the first is {first})"

@@ -42,9 +42,6 @@ class Report(msgspec.Struct):
     unread: list[str] = []
     """Damaged regions of spools that were not set aside yet."""
     quarantine: list[Note] = []
-    is_sealed: bool = True
-    """Whether the log keeps seals; where not, nobody can tell whether an envelope was changed, or a record removed or
-    put in."""
     seals: SealFindings = msgspec.field(default_factory=SealFindings)
     anchor: Anchor | None = None
     """Where the chains of the log ended; None where it could not be read."""
@@ -53,7 +50,7 @@ class Report(msgspec.Struct):
 
     @property
     def ok(self) -> bool:
-        """Whether everything is as it was written, as far as this log lets anybody tell."""
+        """Whether everything is as it was written, as far as digests and seals tell."""
         return self.seals.ok and not (self.damaged or self.duplicates or self.faults or self.unread or self.quarantine)
 
 
@@ -78,7 +75,6 @@ async def verify(reader: LogReader, spool_root: Path, anchor: Anchor | None = No
 
 async def _verify_sink(reader: LogReader, anchor: Anchor | None, report: Report) -> None:
     kept = as_kept(reader)
-    report.is_sealed = isinstance(kept, SealReader)
     async with aclosing(kept.seals() if isinstance(kept, SealReader) else _no_seals()) as seals:
         check = SealCheck(seals, anchor)
         report.seals = check.findings

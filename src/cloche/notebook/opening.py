@@ -12,7 +12,7 @@ from typing import Final, ParamSpec, TypeVar
 
 from cloche.assembly.stores import open_registry
 from cloche.errors import ClocheError
-from cloche.home import Home, find_home
+from cloche.home import Home, find_home, home_at
 from cloche.log.filters import read_moment
 from cloche.registry.catalog import Registry
 from cloche.settings import Settings, load_settings
@@ -36,10 +36,11 @@ def open_home(home: str | Path | None) -> OpenHome:
     """Return the home that is named; else `CLOCHE_HOME`, the nearest parent folder with one, or `./.cloche`.
 
     Raises:
+        HomeIsFile: there is a file in its place.
         InvalidSetting: its settings are not valid.
         MissingExtra: what its store needs is not installed.
     """
-    found = find_home() if home is None else Home(Path(home).expanduser().resolve())
+    found = find_home() if home is None else home_at(home)
     settings = load_settings(found.settings_file, os.environ, secrets=False)
     return OpenHome(found, settings, open_registry(found, settings))
 

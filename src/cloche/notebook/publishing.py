@@ -62,10 +62,16 @@ def publish(publication: Publication) -> Published:
         publish(clf, name="flight-delay", version="1.0.0", examples=X.head(20), training=X)
 
     Args:
-        model: a fitted scikit-learn estimator or pipeline, a booster or estimator of XGBoost or LightGBM, a subclass or
-            instance of `cloche.Model`, a function of a row (or of a list of rows), any object with a method `predict`,
-            an ONNX graph (path, bytes or ModelProto), a model file of XGBoost or LightGBM, or the path of a pickle
-            file, which is copied and never opened in this process.
+        model: one of these:
+            * a fitted estimator or pipeline of scikit-learn; a booster, an estimator or a model file of XGBoost or
+              LightGBM;
+            * a subclass or instance of `cloche.Model`, a function of a row (or of a list of rows), or any object with a
+              method `predict`;
+            * an ONNX graph (path, bytes or ModelProto); an exported program or TorchScript of PyTorch, a model of
+              Keras, or the file of one; a pipeline of Hugging Face;
+            * a model that MLflow has saved: its folder, or its address (`models:/…`, `runs:/…`);
+            * the path of a pickle file, which is copied and never opened in this process;
+            * a `cloche.Command`: a program of any language.
         name: 1 to 63 of `a-z 0-9 . _ -`.
         version: a semantic version without a build part.
         examples: rows as the model takes them: a DataFrame, a numpy array of shape (rows, columns) or of records, or a
@@ -81,7 +87,8 @@ def publish(publication: Publication) -> Published:
         exclude: what stays behind of them, in the same words.
         schema: JSON Schema of a row (of a ranking: of a call), or a dataclass, TypedDict, Struct of msgspec or pydantic
             model, in the place of what a type hint of the method says, or of the inferred one.
-        unknown_fields: what becomes of fields that the schema does not name.
+        unknown_fields: what becomes of fields that the schema does not name: "refuse" refuses the call, "ignore" leaves
+            them out.
         on_unseen: what becomes of a value that is none of its column's categories: "pass" leaves it to the model (to
             pandas' dtype `category` it is a missing value), "null" makes it null, "refuse" refuses the row with the
             code `unseen_category`.
@@ -96,12 +103,13 @@ def publish(publication: Publication) -> Published:
             under its name; or "mean", or the name of the step whose answer counts.
         each: JSON pointer to the list of a ranking, such as "/items"; then a call has a context and a list of items.
         item_id: the field that names an item; needed with `each`.
-        order: whether the highest or the lowest score comes first.
+        order: "desc" where the highest score comes first, "asc" where the lowest does.
         max_items: how many items a call may have.
         score: JSON pointer into an output to the value that monitoring looks at.
         redact: pointers to what no record of a call keeps: `["/input/name", "/input/items/*/address"]`. What is live
             may name more (`redact` in `models.toml`), and never less.
-        golden: "schema" where the model is random: then only the shape of its answers is compared.
+        golden: "equal": a fresh worker has to answer the examples as your object does. "schema" where the model is
+            random: then only the shape of its answers is compared.
         deadline_ms: how long an answer may take where the caller does not say.
         hang_after_ms: how long one call may keep a worker busy before the worker is replaced.
         max_wait_ms: how long a call may wait for others to go to a worker with it, up to 25; otherwise none waits.

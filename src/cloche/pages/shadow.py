@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cloche.insight.agreement import Comparison, Latency, RankAgreement, ScoreDifference
 from cloche.insight.answers import ScoreDistributions
+from cloche.insight.comparison import Comparison, Latency, RankAgreement, ScoreDifference
 from cloche.insight.shadow import ShadowStatus
 from cloche.pages import Facts, Part, Table
 from cloche.registry.changes import percent

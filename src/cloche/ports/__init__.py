@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cloche.ports.dumping import Dumping
 from cloche.ports.exporting import ErasingFile, TableFile
 from cloche.ports.idempotency import KEPT_S, Claim, IdempotencyStore
 from cloche.ports.keeping import Erasing, Journal, Mark, Position, Seal, Sealing, SealReader, Sink
@@ -14,6 +15,7 @@ __all__ = [
     "PAGE_BYTES",
     "Claim",
     "Cursor",
+    "Dumping",
     "Erasing",
     "ErasingFile",
     "Filter",

@@ -49,8 +49,8 @@ async def serve(boot: Boot) -> None:
     home = Home(Path(boot.home))
     siblings = Siblings(boot.shared, boot.gateway, home.run)
     parts = open_gateway(home, boot.settings, workers, siblings)
-    health = Health(parts.follower, parts.journal, workers, siblings, partial(read_roster, home.run))
-    collector = GatewayCollector(parts.gateway, parts.journal, parts.follower, siblings)
+    health = Health(parts.follower.progress, parts.journal, workers, siblings, partial(read_roster, home.run))
+    collector = GatewayCollector(parts.gateway, parts.journal, parts.follower.progress, siblings)
     app = gateway_app(parts.gateway, health, collector, boot.settings)
     protocol = lane_protocol(app.door) if boot.settings.server.fast_lane else HttpProtocol
     make = partial(SharingServer, siblings=siblings)
@@ -62,7 +62,7 @@ async def serve(boot: Boot) -> None:
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
     following = asyncio.create_task(follow(parts.follower))
-    await parts.follower.settled(FIRST_CALLS_WAIT_S)
+    await parts.follower.progress.settled(FIRST_CALLS_WAIT_S)
     gc.collect()
     gc.freeze()
     telling = asyncio.create_task(tell(siblings, health, collector, server))
@@ -91,7 +91,7 @@ async def follow(follower: Follower, pause_s: float = FOLLOW_AGAIN_S) -> None:
             await follower.run()
         except Exception:
             logger.exception("following the releases failed, and begins again")
-            follower.trouble = "following them failed; the server's log says why"
+            follower.progress.trouble = "following them failed; the server's log says why"
         await asyncio.sleep(pause_s)
 
 

@@ -19,6 +19,9 @@ from cloche.web.predict import ARRIVED, CALL_TASK
 from cloche.web.problems import TITLES, problem
 
 KEEP_ALIVE_S = 75
+LEAST_BYTES_S = 240
+"""Of a body: each so many have a second more to come than a head has. No line is slower than that for so long."""
+
 HALF_CLOSED_S = 0.3
 """How long a call goes on whose caller has closed at least their half of the connection."""
 
@@ -32,7 +35,8 @@ class HttpProtocol(HttpToolsProtocol):
     """Uvicorn's protocol, with bounds on what comes before a body, and with problems for what is not HTTP.
 
     The keep-alive timer is armed once and looks at the time when it goes off, instead of being armed anew by every
-    call. It ends connections that say nothing, also in the middle of a body, and heads that take longer than that.
+    call. It ends connections that say nothing, also in the middle of a body, heads that take longer than that, and
+    bodies that trickle in.
     """
 
     _in_message = False
@@ -41,6 +45,10 @@ class HttpProtocol(HttpToolsProtocol):
     """Of a head, of trailers or of chunk extensions: what came since the message last got on."""
     _waits_since_s = 0.0
     """For a call to begin, or for more of it."""
+    _begun_s = 0.0
+    """When the message began, or when reading it went on after the calls before it."""
+    _body_bytes = 0
+    """Of the message, so far."""
     _refusal: CallError | None = None
     """What is said once the calls before are answered."""
 
@@ -65,9 +73,13 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin to count."""
-        self._in_message = self._got_on = True
-        self._waits_since_s = self.loop.time()
+        self._begin_to_count()
         super().on_message_begin()
+
+    def _begin_to_count(self) -> None:
+        self._in_message = self._got_on = True
+        self._waits_since_s = self._begun_s = self.loop.time()
+        self._body_bytes = 0
 
     def on_headers_complete(self) -> None:
         """Refuse a body that the parser would not read, and drop the trailers, which would be taken for headers.
@@ -83,8 +95,9 @@ class HttpProtocol(HttpToolsProtocol):
         self.headers = []
 
     def on_body(self, body: bytes) -> None:
-        """Count anew."""
+        """Count it."""
         self._got_on = True
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -118,7 +131,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Begin the next call, or wait for one."""
-        self._waits_since_s = self.loop.time()
+        self._waits_since_s = self._begun_s = self.loop.time()
         if self.pipeline:
             super().on_response_complete()
         else:
@@ -130,9 +143,13 @@ class HttpProtocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """End a connection that has made us wait for long enough; else look again when it may have."""
         left_s: float = self.timeout_keep_alive
+        now_s = self.loop.time()
         waits_for_more = self._in_message and not self.flow.read_paused
         if waits_for_more or self.cycle is None or self.cycle.response_complete:
-            left_s -= self.loop.time() - self._waits_since_s
+            left_s -= now_s - self._waits_since_s
+        if waits_for_more:
+            has_s = self.timeout_keep_alive + self._body_bytes / LEAST_BYTES_S
+            left_s = min(left_s, has_s - (now_s - self._begun_s))
         if left_s > 0:
             self._look_again(left_s)
         else:
@@ -143,6 +160,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _unset_keepalive_if_required(self) -> None:
         """Leave the timer be."""
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing of an offer that is declined: uvicorn advises to install what is of no use here."""
 
     def send_400_response(self, msg: str) -> None:
         """Answer what the parser does not take."""
@@ -201,6 +221,6 @@ def http_server(
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, settings.server.drain_ms // 1000),
+        timeout_graceful_shutdown=settings.server.drain_ms / 1000,  # type: ignore[arg-type]  # it goes to wait_for
     )
     return make(config)

@@ -113,8 +113,7 @@ class LaneProtocol(HttpProtocol):
 
     def on_message_begin(self) -> None:
         """Begin to count. What ASGI needs besides is made when it is known that the call goes there."""
-        self._in_message = self._got_on = True
-        self._waits_since_s = self.loop.time()
+        self._begin_to_count()
         self.url, self.headers, self.expect_100_continue = b"", [], False
 
     def on_headers_complete(self) -> None:
@@ -131,6 +130,7 @@ class LaneProtocol(HttpProtocol):
         """Keep what came of the body."""
         if type(self.cycle) is LaneCycle:
             self._got_on = True
+            self._body_bytes += len(body)
             self.cycle.body += body
         else:
             super().on_body(body)

@@ -14,7 +14,7 @@ import msgspec
 from cloche.errors import BundleCorrupt, RegistryError
 from cloche.ports import ObjectStore
 from cloche.registry.bundle import File, Manifest, decode_manifest, digest_of
-from cloche.registry.release import Release, decode_release
+from cloche.registry.release import Release, decode_release, is_as_written
 
 Kind = Literal["missing", "damaged", "unreadable"]
 
@@ -140,6 +140,8 @@ class _Auditor:
         except RegistryError as error:
             self._note(key, _kind(error), str(error))
             return
+        if not is_as_written(data):
+            self._note(key, "damaged", f"release {release.number}: it is not what its seal says")
         for name, routing in release.models.items():
             for version, digest in routing.active.items():
                 self._needed.append((f"release {release.number}", name, version, digest))

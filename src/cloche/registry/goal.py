@@ -140,7 +140,7 @@ def read_goal(text: str, where: str = FILE, read_file: Callable[[str], bytes] | 
     except tomllib.TOMLDecodeError as error:
         raise _syntax_fault(where, text, str(error)) from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise InvalidGoal(where=where, key="the file", reason=f"this can't be read: {error}") from None
+        raise _fault(where, None, (), f"this can't be read: {error}") from None
     return _goal(tree, where, text, digest_of(text.encode()), read_file)
 
 

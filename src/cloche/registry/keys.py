@@ -111,7 +111,7 @@ def dotted(key: Key) -> str:
             text += f"[{part + 1}]"
         else:
             text += f".{part}" if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f".{_quoted(part)}"
-    return text.removeprefix(".") or "the file"
+    return text.removeprefix(".") or "the top level"
 
 
 def line_of(text: str, key: Key) -> int:

@@ -23,6 +23,7 @@ from cloche.values import Criticality
 RELEASE_FORMAT = 1
 
 _KEY = re.compile(r"releases/(\d{12})\.json")
+_SEAL = re.compile(rb'\{\n "seal": "(sha256:[0-9a-f]{64})",\n')
 _NUMBERS = 10**12
 """What the keys have room for."""
 _TRIES = 100
@@ -243,8 +244,23 @@ def _as_text(said: str) -> str:
 
 
 def encode_release(release: Release) -> bytes:
-    """Return the bytes that are stored."""
-    return msgspec.json.format(msgspec.json.encode(release, order="sorted"), indent=1) + b"\n"
+    """Return the bytes that are stored: JSON with a seal in front, which is the digest of all else.
+
+    Nothing else in a registry has the digest of a release. An earlier Cloche reads past the seal.
+    """
+    data = msgspec.json.format(msgspec.json.encode(release, order="sorted"), indent=1) + b"\n"
+    return b'{\n "seal": "%b",\n' % digest_of(data).encode() + data.removeprefix(b"{\n")
+
+
+def is_as_written(data: bytes) -> bool:
+    """Tell whether a release that can be read has its seal; one of an earlier Cloche has none, and nobody can tell."""
+    if seal := _SEAL.match(data):
+        return digest_of(b"{\n" + data[seal.end() :]).encode() == seal[1]
+    try:
+        found = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except UnicodeDecodeError:  # a name that nobody has read
+        return False
+    return found.keys() <= set(Release.__struct_fields__)
 
 
 def decode_release(data: bytes, number: int) -> Release:

@@ -66,7 +66,7 @@ class Backlog:
         return self._due if self._queue.calls else None
 
     def may_pass(self, ask: Ask) -> bool:
-        """Tell whether a call may go to a free worker at once: nothing waits, and it neither."""
+        """Tell whether a call may go to a free worker at once: nothing waits, and it is not to wait for company."""
         return not (self._queue.calls or self.suspects.are_known or ask.batching.max_wait_ms)
 
     def admit(self, call: Call, now: float, begins: float, workers: int) -> None:

@@ -13,11 +13,11 @@ import msgspec
 from cloche.assembly.stores import open_registry
 from cloche.authoring.publish import Published
 from cloche.errors import ClocheError, InvalidExamples
-from cloche.home import Home, find_home
+from cloche.home import Home, find_home, home_at
 from cloche.notebook.publishing import publish
 from cloche.registry.catalog import Registry
 from cloche.runtimes.copies import Copy
-from cloche.runtimes.worker.frames import describe_frame, rows_to_json
+from cloche.runtimes.worker.framing import describe_frame, rows_to_json
 from cloche.runtimes.worker.manifest import columns_of
 from cloche.settings import Settings, load_settings
 from cloche.testing.checks import CHECKS
@@ -68,7 +68,7 @@ def check_model(
     if isinstance(home, Registry):
         with Running(Settings(), home) as running:
             return _check_published(running, *reference, examples)
-    return check_version(find_home() if home is None else Home(Path(home).expanduser().resolve()), *reference, examples)
+    return check_version(find_home() if home is None else home_at(home), *reference, examples)
 
 
 def check_version(home: Home, name: str, version: str, examples: Any = None) -> Report:

@@ -16,8 +16,8 @@ from cloche.assembly.gateway import Followed, follow_registry
 from cloche.assembly.interpreters import open_interpreters
 from cloche.drivers import open_objects
 from cloche.errors import DoesNotLoad
+from cloche.gateway.loading import Pinned
 from cloche.gateway.traffic import in_force, load_model
-from cloche.gateway.versions import Pinned
 from cloche.home import Home
 from cloche.registry.catalog import Registry
 from cloche.registry.release import Routing
@@ -109,13 +109,13 @@ class Answering:
         Raises:
             DoesNotLoad: a version of it can't be brought up. That is said once.
         """
-        follower = self._followed.follower
+        follower, progress = self._followed.follower, self._followed.follower.progress
         async with self._following:
-            known = {(waiting.model, waiting.release) for waiting in follower.waiting if waiting.reason}
+            known = {(waiting.model, waiting.release) for waiting in progress.waiting if waiting.reason}
             await follower.look()
-            await follower.settled(self._load_s)
+            await progress.settled(self._load_s)
             self._followed.versions.sweep()
-        for waiting in follower.waiting:
+        for waiting in progress.waiting:
             if (waiting.model, waiting.release) not in known:
                 raise DoesNotLoad(traceback=f"{waiting.model} {waiting.version}: {waiting.reason}")
 

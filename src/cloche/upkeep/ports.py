@@ -95,6 +95,11 @@ class RollupReader(Protocol):
 class RollupSink(Protocol):
     """Keeps rollups beside a log. Its `write` and `erase` note which minutes are due then, in one with what they do."""
 
+    @property
+    def rest_s(self) -> float:
+        """For how long a span is left alone at least that was counted, where each time costs something; else 0."""
+        ...
+
     async def roll_up(self, done: Sequence[int], rollups: Sequence[Rollup], due: Sequence[Span]) -> bool:
         """Put rollups in the place of those of their spans, take notes away and make others: all durably, or nothing.
 

@@ -78,18 +78,25 @@ class UpkeepState(msgspec.Struct, frozen=True):
     schedules: list[ScheduleState]
 
 
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
 class Schedules:
     """Runs every schedule when its time has come: one slice at a time of all, with a rest of up to a second after each.
 
     Args:
         schedules: by names of their own.
         leadership: says whether this keeper does what one does for all.
+        now_us: the clock of the wall, which people are told of and nothing waits for: it may be set anew.
     """
 
-    def __init__(self, schedules: Sequence[Schedule], leadership: Leadership) -> None:
+    def __init__(
+        self, schedules: Sequence[Schedule], leadership: Leadership, now_us: Callable[[], int] = _now_us
+    ) -> None:
         self._leader = _Leader(leadership)
         self._slice = asyncio.Lock()
-        self._courses = {schedule.name: _Course(schedule, self._leader, self._slice) for schedule in schedules}
+        self._courses = {schedule.name: _Course(schedule, self._leader, self._slice, now_us) for schedule in schedules}
 
     @property
     def state(self) -> UpkeepState:
@@ -156,12 +163,23 @@ class _Leader:
 class _Course:
     """One schedule through time."""
 
-    def __init__(self, schedule: Schedule, leader: _Leader, one_slice: asyncio.Lock) -> None:
+    def __init__(self, schedule: Schedule, leader: _Leader, one_slice: asyncio.Lock, now_us: Callable[[], int]) -> None:
         self._schedule = schedule
         self._leader = leader
         self._slice = one_slice
+        self._now_us = now_us
         self._hastened = asyncio.Event()
-        self.state = ScheduleState(schedule.name, schedule.every_s)
+        self._due_s: float | None = None
+        """On the monotonic clock."""
+        self._state = ScheduleState(schedule.name, schedule.every_s)
+
+    @property
+    def state(self) -> ScheduleState:
+        """How it stands; the next run by what the clock of the wall says by now."""
+        if self._due_s is None:
+            return self._state
+        left_us = int((self._due_s - time.monotonic()) * 1e6)
+        return msgspec.structs.replace(self._state, next_us=self._now_us() + left_us)
 
     def hasten(self) -> None:
         """Let it run now."""
@@ -171,7 +189,7 @@ class _Course:
         """Run whenever its time has come, until `stopping` is set."""
         pause_s = self._schedule.first_s
         while not stopping.is_set():
-            self._change(next_us=_now_us() + int(pause_s * 1e6))
+            self._due_s = time.monotonic() + pause_s
             await self._sleep(pause_s, stopping)
             self._hastened.clear()
             if stopping.is_set() or not await self._may_run():
@@ -187,9 +205,10 @@ class _Course:
 
     async def _run_once(self, stopping: asyncio.Event) -> bool:
         """Return whether it failed."""
-        state = self.state
+        state = self._state
         began_s = time.monotonic()
-        self._change(next_us=None, began_us=_now_us(), took_s=None, result=None, failure=None)
+        self._due_s = None
+        self._change(began_us=self._now_us(), took_s=None, result=None, failure=None)
         failure = None
         try:
             await self._slices(stopping)
@@ -229,13 +248,9 @@ class _Course:
                 wait.cancel()
 
     def _change(self, **changes: object) -> None:
-        self.state = msgspec.structs.replace(self.state, **changes)
+        self._state = msgspec.structs.replace(self._state, **changes)
 
 
 async def _pause(seconds: float, stopping: asyncio.Event) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(stopping.wait(), seconds)
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

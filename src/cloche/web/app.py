@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 import cloche
 from cloche.errors import ClocheError, MethodNotAllowed, Unauthorized, UnknownModel, UnknownPath, UnknownVersion
 from cloche.gateway import Gateway
-from cloche.gateway.choose import LoadedModel, LoadedVersion
+from cloche.gateway.loaded import LoadedModel, LoadedVersion
 from cloche.settings import Settings
 from cloche.web import describe, docs, metrics, openapi
 from cloche.web.access import OPEN, Access, needed

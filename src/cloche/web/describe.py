@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from cloche.gateway.choose import LoadedModel, LoadedVersion
+from cloche.gateway.loaded import LoadedModel, LoadedVersion
 from cloche.registry.bundle import Manifest
 from cloche.runtimes.worker.outputs import json_key
 from cloche.runtimes.worker.ranking import list_name

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from cloche.gateway.follow import Follower
+from cloche.gateway.progress import Progress
 from cloche.log.direct import SinkJournal
 from cloche.log.spool import Spool
 from cloche.registry.standing import Waiting
@@ -39,13 +39,13 @@ class Health:
 
     def __init__(
         self,
-        follower: Follower,
+        progress: Progress,
         journal: Spool | SinkJournal,
         workers: Line,
         siblings: Siblings,
         crews: Callable[[], Sequence[CrewState]] = tuple,
     ) -> None:
-        self._follower = follower
+        self._progress = progress
         self._journal = journal
         self._workers = workers
         self._siblings = siblings
@@ -68,19 +68,19 @@ class Health:
         notices: list[str] = []
         if self.stopping:
             waiting.append("nothing: this gateway is stopping")
-        if not self._follower.started:
-            waiting.append(f"the registry: {self._follower.trouble or 'being read'}")
-        elif self._follower.nothing_live:
+        if not self._progress.started:
+            waiting.append(f"the registry: {self._progress.trouble or 'being read'}")
+        elif self._progress.nothing_live:
             waiting.append("a first model: publish one")
-        elif self._follower.trouble:
-            notices.append(f"new releases are not seen: {self._follower.trouble}")
-        if self._follower.from_copy:
-            notices.append(f"what is live is what this host saw last, release {self._follower.seen}")
-        for model in self._follower.waiting:
+        elif self._progress.trouble:
+            notices.append(f"new releases are not seen: {self._progress.trouble}")
+        if self._progress.from_copy:
+            notices.append(f"what is live is what this host saw last, release {self._progress.seen}")
+        for model in self._progress.waiting:
             (notices if model.answering or model.woken else waiting).append(_said(model))
-        if self._follower.asleep:
-            notices.append(f"models that are asleep until they are called: {self._follower.asleep}")
-        for name, version, state in self._follower.not_ready():
+        if self._progress.asleep:
+            notices.append(f"models that are asleep until they are called: {self._progress.asleep}")
+        for name, version, state in self._progress.not_ready():
             notices.append(f"{name} {version}: its worker is {state}")
         log = self._journal.state
         if not log.healthy:

@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from cloche.gateway import Gateway
-from cloche.gateway.follow import Follower
+from cloche.gateway.progress import Progress
 from cloche.gateway.tally import LATENCY_BOUNDS_S
 from cloche.log.direct import SinkJournal
 from cloche.log.spool import Spool
@@ -57,14 +57,14 @@ class GatewayCollector(Collector):
     Args:
         gateway: the one of this process.
         journal: where it leaves its records.
-        follower: what keeps it at the newest release.
+        progress: how far it has come with the releases.
         siblings: all gateways of the server.
     """
 
-    def __init__(self, gateway: Gateway, journal: Spool | SinkJournal, follower: Follower, siblings: Siblings) -> None:
+    def __init__(self, gateway: Gateway, journal: Spool | SinkJournal, progress: Progress, siblings: Siblings) -> None:
         self._gateway = gateway
         self._journal = journal
-        self._follower = follower
+        self._progress = progress
         self._siblings = siblings
         self._notes = Notes(siblings.cells)
 
@@ -95,23 +95,23 @@ class GatewayCollector(Collector):
         yield from self._registry()
 
     def _registry(self) -> Iterator[Family]:
-        follower = self._follower
+        progress = self._progress
         yield gauge(
-            "cloche_registry_healthy", "Whether every gateway sees new releases.", float(follower.trouble is None)
+            "cloche_registry_healthy", "Whether every gateway sees new releases.", float(progress.trouble is None)
         )
         yield gauge(
             "cloche_registry_from_copy",
             "Whether what is live is, for some gateway, what this host saw last.",
-            float(follower.from_copy),
+            float(progress.from_copy),
         )
-        yield gauge("cloche_registry_release", "The newest release that every gateway knows.", float(follower.seen))
+        yield gauge("cloche_registry_release", "The newest release that every gateway knows.", float(progress.seen))
         loaded = float(len(self._gateway.loaded.models))
         yield gauge("cloche_models_loaded", "Models that are loaded, in the gateway that has fewest.", loaded)
-        asleep = float(follower.asleep)
+        asleep = float(progress.asleep)
         yield gauge(
             "cloche_models_asleep", "Models that wait for a call to be loaded, in the gateway that has most.", asleep
         )
-        yield counter("cloche_model_wakes", "Models that a call has woken.", follower.wakes)
+        yield counter("cloche_model_wakes", "Models that a call has woken.", progress.wakes)
 
 
 def _counted(sheets: Iterable[Sheet]) -> Iterator[Family]:

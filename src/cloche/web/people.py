@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from cloche.erasure.forget import Forgetting
 from cloche.erasure.orders import fault_of
-from cloche.errors import InvalidParameter
+from cloche.errors import InvalidGoal
 from cloche.registry.catalog import Registry
 from cloche.registry.goal import worded
 from cloche.settings import Settings
@@ -70,8 +70,8 @@ def _checked(sent: Ordered) -> Ordered:
     """Return an order that can be carried out.
 
     Raises:
-        InvalidParameter: it can't.
+        InvalidGoal: it can't; the message names the field.
     """
     if fault := fault_of(sent.subject, sent.reason, sent.model):
-        raise InvalidParameter(parameter=fault[0], reason=fault[1])
+        raise InvalidGoal(where="the body", key=fault[0], reason=fault[1])
     return sent

@@ -118,6 +118,15 @@ def test_a_class_whose_fields_msgspec_has_read_is_pickled_as_before():
     assert Pickles().dumps(namespace["Quote"]) == before
 
 
+def test_a_class_that_was_merely_moved_is_pickled_as_before():
+    def quote(source):
+        namespace = {"__name__": "__main__"}
+        exec(f"{source}import dataclasses\n@dataclasses.dataclass\nclass Quote: value: float", namespace)
+        return namespace["Quote"]
+
+    assert Pickles().dumps(quote("# A line more.\n")) == Pickles().dumps(quote(""))
+
+
 def test_what_a_notebook_caches_goes_in_by_value_and_empty():
     source = """
     import functools

@@ -340,6 +340,24 @@ def test_a_random_number_generator_is_none_of_its_business():
     assert random.getstate() == before
 
 
+def test_a_model_that_reads_the_clock_is_told_of():
+    """Within the tolerance of golden cases all moments of a day are the same."""
+    (told,) = prepare(draft(lambda row: time.time(), [{"x": 1}])).notices
+    assert told.startswith("Asked the same twice, one worker gave two answers")
+    assert prepare(draft(lambda row: time.time(), [{"x": 1}], golden="schema")).notices == []
+
+
+def test_the_time_of_a_call_is_no_clock(module):
+    shop = module("""
+        from cloche import Model
+
+        class Aged(Model):
+            def predict_one(self, row, info):
+                return info.now_us - row["born_us"]
+    """)
+    assert not any("twice" in said for said in prepare(draft(shop.Aged, [{"born_us": 1}])).notices)
+
+
 def run(script, folder, *arguments):
     path = folder / "script.py"
     path.write_text(textwrap.dedent(script))

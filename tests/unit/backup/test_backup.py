@@ -14,8 +14,9 @@ import pytest
 
 from cloche.backup.making import Maker
 from cloche.backup.place import Backup, BackupPlace
-from cloche.backup.restoring import check_empty, restore_settings, restored
-from cloche.drivers import open_objects
+from cloche.backup.restoring import check_empty, dumped, restore_settings, restored
+from cloche.drivers import open_objects, open_reader, open_sink
+from cloche.drivers.postgres import PostgresDumping
 from cloche.drivers.sqlite import SqliteReader, SqliteSink
 from cloche.drivers.sqlite.snapshot import snapshot
 from cloche.drivers.sqlite_keys import SqliteKeys
@@ -345,9 +346,9 @@ async def test_what_a_killed_restore_has_left_is_cleared_away(home, place, targe
 
 async def test_a_backup_of_a_later_cloche_is_refused_by_name(home, place):
     made = await make(home, place)
-    later = msgspec.structs.replace(made.backup, format=2, id=f"{made.backup.id[:-4]}ffff")
+    later = msgspec.structs.replace(made.backup, format=3, id=f"{made.backup.id[:-4]}ffff")
     await place.complete(later)
-    with pytest.raises(NewerFormat, match=rf"the backup {later.id} has format 2; .* pip install --upgrade cloche"):
+    with pytest.raises(NewerFormat, match=rf"the backup {later.id} has format 3; .* pip install --upgrade cloche"):
         await place.read()
 
 
@@ -481,6 +482,72 @@ async def test_what_is_shipped_just_after_the_log_was_copied_is_not_lost(home, p
     await quiet(target.spool, sink).ship_once()
     await sink.close()
     assert [record async for record in SqliteReader(target.log).scan(Filter())] == kept
+
+
+class Copying(PostgresDumping):
+    """Does something when it has copied a database."""
+
+    after = None
+
+    async def dump(self):
+        async for some in super().dump():
+            yield some
+        await self.after()
+
+
+@pytest.mark.usefixtures("clients")
+@pytest.mark.parametrize("records", [0, 3])
+async def test_what_is_shipped_just_after_a_database_was_copied_is_not_lost(
+    home, place, target, postgres, database, records
+):
+    spool = open_spool(home.spool, Log(mode="os", segment_bytes=2000))
+    kept = [make_record(number) for number in range(records + 2)]
+    for record in kept[:records]:
+        await spool.append(msgspec.msgpack.encode(record))
+    sink = open_sink(database, home.log.parent)
+    if records:
+        await quiet(home.spool, sink).ship_once()
+    for record in kept[records:]:
+        await spool.append(msgspec.msgpack.encode(record))
+    await spool.close()
+
+    async def ship_all():
+        while await Shipper(home.spool, {"log": sink}).ship_once():
+            pass
+        await Releases(open_objects(home.registry.as_uri())).write({}, Reason("ada"), after=0)
+
+    copying = Copying.from_url(database)
+    copying.after = ship_all
+    made = (await Maker(home, place, snapshot, silent).make("0.1.0", None, (), copying)).backup
+    await sink.close()
+    assert (made.format, made.newest_release) == (2 if records else 1, 1)
+    assert bool(made.database) == bool(records), "what is not there yet is not copied"
+    await bring_back(place, target)
+    empty = postgres.database()
+    if made.database:
+        await PostgresDumping.from_url(empty).load(dumped(place, made.database, silent), made.id)
+    sink = open_sink(empty, target.log.parent)
+    await quiet(target.spool, sink).ship_once()
+    await sink.close()
+    reader = open_reader(empty, target.log.parent)
+    assert [record async for record in reader.scan(Filter())] == kept
+    assert (await verify(reader, target.spool)).ok
+    postgres.empty(empty)
+
+
+@pytest.mark.usefixtures("clients")
+async def test_a_dump_of_another_size_or_without_a_piece_is_damaged(home, place, database):
+    sink = open_sink(database, home.log.parent)
+    await sink.write([make_record()])
+    await sink.close()
+    copying = PostgresDumping.from_url(database)
+    dump = (await Maker(home, place, snapshot, silent).make("0.1.0", None, (), copying)).backup.database
+    assert (await Maker(home, place, snapshot, silent).make("0.1.0", None, (), copying)).backup.database is not None
+    longer = msgspec.structs.replace(dump, size=dump.size + 1)
+    other = msgspec.structs.replace(dump, pieces=("0" * 64,))
+    for damaged, said in ((longer, "is not of its size"), (other, "blobs/sha256/00/0+ is not there")):
+        with pytest.raises(BackupDamaged, match=said):
+            assert [piece async for piece in dumped(place, damaged, silent)]
 
 
 async def test_an_answer_that_is_kept_has_its_record(home, place, target):

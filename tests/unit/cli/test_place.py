@@ -79,3 +79,13 @@ def test_a_setting_that_is_not_valid_is_one_sentence(run, home, monkeypatch):
     assert result.exit_code == 1
     assert "server.port (from CLOCHE_SERVER_PORT)" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command", [["serve"], ["init"], ["models", "show"], ["log", "query"], ["backup", "--to", "x"]]
+)
+def test_a_file_is_no_home(run, folder, command):
+    (folder / ".cloche").touch()
+    result = run(*command)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {folder / '.cloche'} is a file, and a home is a folder.")

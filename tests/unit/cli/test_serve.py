@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from shell import CLOCHE, make_served
 
+from cloche.cli import serve
 from cloche.cli.serve import kept_in, live_lines
 from cloche.registry.release import Live, Routing
 from cloche.settings import Log, Settings
@@ -29,6 +31,28 @@ def test_of_many_models_some_are_named():
     assert live_lines(live)[-2:] == ["live     m19 1.0.0  (release 1)", "live     … and 5 more"]
     assert len(live_lines(live)) == 21
     assert live_lines("It is away.") == ["live     It is away. Until then what this host saw last is served."]
+
+
+class Slowly:
+    """A home whose registry takes a while to be opened, or to answer."""
+
+    def __init__(self, opens_s: float = 0, answers_s: float = 0) -> None:
+        self.opens_s, self.answers_s = opens_s, answers_s
+        self.releases = self
+
+    def registry(self) -> Slowly:
+        time.sleep(self.opens_s)
+        return self
+
+    async def live(self) -> Live:
+        await asyncio.sleep(self.answers_s)
+        return Live(7)
+
+
+async def test_a_registry_that_hangs_is_not_waited_for_and_a_busy_machine_is(monkeypatch):
+    monkeypatch.setattr(serve, "GREETING_S", 0.05)
+    assert await serve.what_is_live(Slowly(opens_s=0.1)) == Live(7)
+    assert await serve.what_is_live(Slowly(answers_s=60)) == "The registry has not said within 0.05 s what is live."
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from cloche.drivers import erasing_file, open_objects
 from cloche.drivers.sqlite import SqliteReader, SqliteSink
 from cloche.drivers.sqlite_keys import SqliteKeys
 from cloche.erasure.exports import Exports
-from cloche.erasure.forget import Forgetting, Records
+from cloche.erasure.forget import Forgetting
 from cloche.erasure.orders import Orders
 from cloche.erasure.places import Answers, Outputs, SetAside
+from cloche.erasure.records import Records
 from cloche.log.columns import pack_text
 from cloche.log.ship import Shipper
 from cloche.log.spool import open_spool

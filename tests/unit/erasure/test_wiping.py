@@ -7,6 +7,7 @@ import random
 import sqlite3
 from contextlib import closing
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -58,6 +59,31 @@ def test_what_no_row_takes_is_zeros_and_all_rows_are_as_they_were(tmp_path_facto
         assert rows_of(connection) == before
     content = path.read_bytes()
     assert [marked for marked in gone if marked in content] == []
+
+
+@pytest.mark.parametrize(("page_bytes", "rows", "is_gone"), [(512, 500, 7), (65536, 30, 1)], ids=["some", "all"])
+def test_what_was_deleted_and_left_lying_goes_from_the_table_and_from_its_index(tmp_path, page_bytes, rows, is_gone):
+    path = tmp_path / "some.db"
+    names = {number: f"somebody {number:04}" for number in range(rows)}
+    gone = {number for number in names if number % is_gone == 0 or number == rows - 1}
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"pragma page_size = {page_bytes}")
+        connection.execute("pragma secure_delete = off")
+        connection.execute("create table t (id integer primary key, name text)")
+        connection.execute("create index by_name on t (name)")
+        connection.execute("begin")
+        connection.executemany("insert into t values (?, ?)", names.items())
+        connection.executemany("delete from t where id = ?", [(number,) for number in gone])
+        connection.execute("commit")
+        assert b"somebody 0000" in path.read_bytes()
+        file = os.open(path, os.O_RDWR)
+        connection.execute("begin exclusive")
+        assert wipe(connection, file, "t") > 1
+        connection.execute("commit")
+        assert rows_of(connection) == [(number, name) for number, name in names.items() if number not in gone]
+    os.close(file)
+    content = path.read_bytes()
+    assert [number for number in gone if names[number].encode() in content] == []
 
 
 def leave_behind(path, table):

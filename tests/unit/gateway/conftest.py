@@ -11,7 +11,7 @@ import pytest
 
 from cloche.errors import DeadlineExceeded, LogUnavailable
 from cloche.gateway import Gateway
-from cloche.gateway.choose import Loaded, LoadedModel, LoadedVersion, StandIn
+from cloche.gateway.loaded import Loaded, LoadedModel, LoadedVersion, StandIn
 from cloche.registry.bundle import Each, Environment, Manifest, Provenance
 from cloche.schema import compile_schema
 from cloche.values import Ask, Prediction, Record

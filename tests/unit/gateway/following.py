@@ -16,11 +16,12 @@ import msgspec
 
 from cloche.drivers.folder import FolderObjects
 from cloche.gateway import Gateway
-from cloche.gateway.choose import LoadedVersion
 from cloche.gateway.clock import Clock
 from cloche.gateway.follow import Follower
 from cloche.gateway.history import History
-from cloche.gateway.versions import Holder, Pinned, Versions
+from cloche.gateway.loaded import LoadedVersion
+from cloche.gateway.loading import Pinned
+from cloche.gateway.versions import Holder, Versions
 from cloche.registry.bundle import MANIFEST_FORMAT, Column, Environment, File, Frame, Manifest, Provenance
 from cloche.registry.catalog import Registry
 from cloche.registry.release import Reason, Routing
@@ -157,11 +158,12 @@ class Follows:
         self.gateway = Gateway(self.journal, self.clock, self.history)
         self.told: list[Standing] = []
         self.follower = Follower(self.gateway, shop.registry, self.versions, self.timeline, settings, self.told.append)
+        self.progress = self.follower.progress
 
     async def look(self) -> None:
         """Look for releases, and wait until all is loaded or known not to."""
         await self.follower.look()
-        await self.follower.settled(30)
+        await self.progress.settled(30)
 
     async def ask(self, version: str | None = None, model: str = "toy", **more: Any) -> Any:
         """Return what one row is answered with."""
@@ -179,7 +181,7 @@ class Follows:
 
     @property
     def in_force(self) -> dict[str, int]:
-        return self.follower.standing.in_force
+        return self.progress.standing.in_force
 
 
 @asynccontextmanager

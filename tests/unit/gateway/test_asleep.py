@@ -60,7 +60,7 @@ async def test_a_gateway_that_starts_loads_what_was_released_last(shop: Shop) ->
         assert asleep(follows) == {"a", "b"}
         assert [shop.loads("1.0.0", model) for model in MODELS] == [0, 0, 1]
         assert follows.in_force == {"a": 1, "b": 2, "c": 3}
-        assert follows.follower.waiting == []
+        assert follows.progress.waiting == []
 
 
 async def test_a_call_wakes_the_model_and_is_answered(shop: Shop) -> None:
@@ -78,7 +78,7 @@ async def test_calls_that_come_together_wake_it_once(shop: Shop) -> None:
         await follows.look()
         answers = await asyncio.gather(*(follows.ask(model="a") for _ in range(10)))
         assert [answer["output"] for answer in answers] == ["1.0.0"] * 10
-        assert (shop.loads("1.0.0", "a"), follows.follower.wakes) == (1, 1)
+        assert (shop.loads("1.0.0", "a"), follows.progress.wakes) == (1, 1)
 
 
 async def test_past_its_deadline_a_call_is_told_to_ask_again_and_loading_goes_on(shop: Shop) -> None:
@@ -183,7 +183,7 @@ async def test_a_new_release_of_a_model_that_sleeps_is_loaded_before_it_is_in_fo
         await follows.look()
         await shop.release("2.0.0", model="a")
         await follows.look()
-        (waiting,) = follows.follower.waiting
+        (waiting,) = follows.progress.waiting
         assert (waiting.model, waiting.version, waiting.answering) == ("a", "2.0.0", 1)
         assert (await follows.ask(model="a"))["version"] == "1.0.0"
 
@@ -196,7 +196,7 @@ async def test_a_model_that_does_not_wake_is_said_to_be_no_reason_to_wait(shop: 
         await follows.look()
         with pytest.raises(ModelLoading):
             await follows.ask(model="broken")
-        (waiting,) = follows.follower.waiting
+        (waiting,) = follows.progress.waiting
         assert (waiting.model, waiting.woken, waiting.loading) == ("broken", True, False)
         with pytest.raises(ModelLoading):
             await asyncio.wait_for(follows.ask(model="broken"), 1)
@@ -308,7 +308,7 @@ async def test_whatever_sleeps_wakes_and_is_released_meanwhile_no_call_fails(sho
             await asyncio.sleep(0.2)
         stopping.set()
         await asyncio.gather(*tasks)
-        assert follows.follower.wakes > ROUNDS / 2
+        assert follows.progress.wakes > ROUNDS / 2
     assert all(allowed[release] == (output, model) for release, output, model in seen)
 
 

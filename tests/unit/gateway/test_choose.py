@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from cloche.assignment import BUCKETS, bucket
 from cloche.errors import ModelLoading, PilotOnly, UnknownModel, UnknownVersion
-from cloche.gateway.choose import Choice, Exposure, Loaded, LoadedModel, choose
+from cloche.gateway.choose import Choice, choose
+from cloche.gateway.loaded import Loaded, LoadedModel
 from cloche.gateway.traffic import in_force, load_model
 from cloche.registry.release import Routing
 from cloche.registry.traffic import Arm, Canary, Constant, Experiment, Fallback, Override, Pilot, Shadow
-from cloche.values import Request
+from cloche.values import Exposure, Request
 
 from .conftest import Scripted, version
 

@@ -73,6 +73,6 @@ async def test_a_program_dies_with_its_worker(shop: Shop, follows: Follows) -> N
 
 async def test_a_version_whose_program_is_not_installed_never_goes_live(shop: Shop, follows: Follows) -> None:
     await go_live(shop, follows, "Rscript-of-nobody", "score.R")
-    (waiting,) = follows.follower.waiting
+    (waiting,) = follows.progress.waiting
     assert waiting.reason is not None
     assert "Rscript-of-nobody is not installed here. Install it where the server runs" in waiting.reason

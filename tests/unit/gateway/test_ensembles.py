@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from cloche.errors import BundleCorrupt, DeadlineExceeded, DoesNotLoad, ModelFailed, SchemaMismatch
-from cloche.gateway.versions import why_not
+from cloche.gateway.loading import why_not
 from cloche.registry.bundle import Step
 from cloche.settings import Limits
 from cloche.values import Request
@@ -272,7 +272,7 @@ async def test_a_missing_step_never_goes_live(shop: Shop, follows: Follows) -> N
     gone = {"a": Step("one", "9.9.9", "sha256:" + "0" * 64)}
     await publish(shop, "row['a']", "2.0.0", steps=gone)
     await go_live(follows, shop, "2.0.0")
-    (waiting,) = follows.follower.waiting
+    (waiting,) = follows.progress.waiting
     assert "step a, one 9.9.9, does not load: one has no version 9.9.9" in waiting.reason
     assert (await follows.ask(model="both"))["version"] == "1.0.0"
 
@@ -293,7 +293,7 @@ async def test_a_tampered_step_never_goes_live(shop: Shop, follows: Follows) -> 
             blob.chmod(0o600)
             blob.write_bytes(b"open('/dev/null')")
     await go_live(follows, shop, "1.0.0")
-    (waiting,) = follows.follower.waiting
+    (waiting,) = follows.progress.waiting
     assert "Its step b, two 1.0.0, does not load" in waiting.reason
     assert shop.loads("1.0.0", "two") == 0
     await until(lambda: shop.pinned("1.0.0", "both").digest not in follows.pool.pids)
@@ -304,7 +304,7 @@ async def test_a_step_that_can_not_be_read_now_is_tried_again(shop: Shop, follow
     key = "models/two/1.0.0/manifest.json"
     shop.store.broken.add(key)
     await go_live(follows, shop, "1.0.0")
-    assert follows.follower.waiting[0].passing
+    assert follows.progress.waiting[0].passing
 
 
 async def test_a_dead_worker_of_a_step_is_the_calls_failure_and_comes_back(shop: Shop, follows: Follows) -> None:
@@ -313,7 +313,7 @@ async def test_a_dead_worker_of_a_step_is_the_calls_failure_and_comes_back(shop:
     (loaded,) = follows.gateway.loaded.models["both"].versions.values()
     os.kill(follows.pool.pids[shop.pinned(*ONE).digest][0], signal.SIGKILL)
     await until(lambda: loaded.runtime.state == "starting")
-    assert follows.follower.not_ready() == [("both", "1.0.0", "starting")]
+    assert follows.progress.not_ready() == [("both", "1.0.0", "starting")]
     await until(lambda: loaded.runtime.state == "ready")
     assert (await follows.ask(model="both"))["output"] == 1
 

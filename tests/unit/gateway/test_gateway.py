@@ -22,7 +22,7 @@ from cloche.errors import (
     UnknownVersion,
 )
 from cloche.gateway import Gateway
-from cloche.gateway.choose import Loaded, StandIn
+from cloche.gateway.loaded import Loaded, StandIn
 from cloche.log.columns import unpack, unpack_output
 from cloche.registry.bundle import Each
 from cloche.schema import compile_schema

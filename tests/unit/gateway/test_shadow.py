@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from cloche.errors import DeadlineExceeded, ModelFailed, PoisonInput, SchemaMismatch, ServingError, WorkerCrashed
-from cloche.gateway import Gateway, shadow
-from cloche.gateway.choose import Loaded, LoadedShadow, LoadedVersion, Pick, Split, StandIn, Traffic
+from cloche.gateway import Gateway, later, shadow
 from cloche.gateway.clock import Clock
+from cloche.gateway.loaded import Loaded, LoadedShadow, LoadedVersion, Pick, Split, StandIn, Traffic
 from cloche.gateway.peek import Peek
 from cloche.gateway.shadow import MOST_CALLS
 from cloche.log.columns import unpack, unpack_output
@@ -35,7 +35,7 @@ IMPATIENT = pytest.mark.usefixtures("impatient")
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records come at once, and nobody is patient."""
-    monkeypatch.setattr(shadow, "_LATER_S", 0.0)
+    monkeypatch.setattr(later, "_PAUSE_S", 0.0)
     monkeypatch.setattr(shadow, "PATIENCE_S", 0.05)
 
 
@@ -454,7 +454,7 @@ async def test_one_hung_shadow_does_not_keep_another_from_being_asked(gateway: G
 async def test_records_go_to_the_journal_together(
     gateway: Gateway, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shadow, "_LATER_S", 3600)
+    monkeypatch.setattr(later, "_PAUSE_S", 3600)
     live, beside = versions()
     gateway.loaded = shadowed(live, beside)
     for _ in range(3):

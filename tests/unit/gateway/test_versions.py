@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from cloche.errors import BundleCorrupt, DoesNotLoad
-from cloche.gateway.versions import Versions, why_not
+from cloche.gateway.loading import why_not
+from cloche.gateway.versions import Versions
 from cloche.settings import Limits
 
 from .following import Follows, Shop, following, until

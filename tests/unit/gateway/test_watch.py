@@ -43,15 +43,15 @@ async def start_without_store(shop: Shop, follows: Follows) -> None:
     shop.store.broken.add(key(1))
     with pytest.raises(OSError, match="Input/output"):
         await follows.look()
-    if follows.follower.started:
-        await follows.follower.settled(30)
+    if follows.progress.started:
+        await follows.progress.settled(30)
 
 
 async def test_it_answers_from_what_was_seen_last(shop: Shop) -> None:
     async with following(shop) as follows:
         await start_without_store(shop, follows)
-        assert follows.follower.from_copy
-        assert (follows.follower.started, follows.follower.seen, follows.in_force) == (True, 1, {"toy": 1})
+        assert follows.progress.from_copy
+        assert (follows.progress.started, follows.progress.seen, follows.in_force) == (True, 1, {"toy": 1})
         answer = await follows.ask()
         assert (answer["version"], answer["release"]) == ("1.0.0", 1)
 
@@ -71,7 +71,7 @@ async def test_a_store_that_comes_back_with_the_same_changes_nothing(shop: Shop)
         shop.store.broken.clear()
         before = follows.gateway.loaded
         await follows.look()
-        assert not follows.follower.from_copy
+        assert not follows.progress.from_copy
         assert follows.gateway.loaded is before
         assert (follows.in_force, shop.loads("1.0.0")) == ({"toy": 1}, loads)
         assert follows.timeline.written == {"toy": [(follows.timeline.written["toy"][0][0], 1)]}
@@ -107,7 +107,7 @@ async def test_what_another_registry_had_live_is_not_served(shop: Shop, tmp_path
     await shop.store.put_if_absent(key(1), b"{}")
     async with following(shop) as follows:
         await start_without_store(shop, follows)
-        assert (follows.follower.started, follows.in_force) == (False, {})
+        assert (follows.progress.started, follows.in_force) == (False, {})
 
 
 async def test_a_store_that_hangs_is_asked_once_and_not_waited_for(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,11 +118,11 @@ async def test_a_store_that_hangs_is_asked_once_and_not_waited_for(shop: Shop, m
         shop.store.asked.clear()
         running = asyncio.create_task(follows.follower.run())
         await until(lambda: follows.in_force == {"toy": 1})
-        await until(lambda: follows.follower.trouble == "the registry can't be read: it does not answer")
+        await until(lambda: follows.progress.trouble == "the registry can't be read: it does not answer")
         assert (await follows.ask())["version"] == "1.0.0"
         assert shop.store.asked.count(key(1)) == 1
         shop.store.hanging[key(1)].set()
-        await until(lambda: not follows.follower.from_copy and follows.follower.trouble is None)
+        await until(lambda: not follows.progress.from_copy and follows.progress.trouble is None)
         running.cancel()
 
 
@@ -144,7 +144,7 @@ async def test_a_copy_that_is_damaged_is_no_copy(shop: Shop, tmp_path: Path) -> 
     file.write_bytes(file.read_bytes().replace(b"1.0.0", b"9.0.0"))
     async with following(shop) as follows:
         await start_without_store(shop, follows)
-        assert (follows.follower.started, follows.in_force) == (False, {})
+        assert (follows.progress.started, follows.in_force) == (False, {})
 
 
 async def test_a_version_whose_blob_comes_by_halves_is_not_loaded_and_mends_itself(
@@ -161,7 +161,7 @@ async def test_a_version_whose_blob_comes_by_halves_is_not_loaded_and_mends_itse
         faulty.fault, faulty.only = "cut", ("GET", "blobs")
         await shop.release("2.0.0")
         await follows.look()
-        (waiting,) = follows.follower.waiting
+        (waiting,) = follows.progress.waiting
         assert (waiting.version, waiting.answering, waiting.passing) == ("2.0.0", 1, True)
         assert (await follows.ask())["version"] == "1.0.0"
         copies = [path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()]

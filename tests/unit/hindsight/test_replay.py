@@ -15,7 +15,7 @@ import pytest
 from cloche import Refusal
 from cloche.drivers import table_file
 from cloche.drivers.sqlite import SqliteReader
-from cloche.errors import ExportUnfinished, SinkUnavailable
+from cloche.errors import ExportNotWritten, ExportUnfinished, SinkUnavailable
 from cloche.hindsight.replay import Replay, Watching, read_sample
 from cloche.log import export
 from cloche.log.export import State, folder_of, new_file
@@ -162,6 +162,20 @@ def test_a_log_that_goes_away_in_the_middle_leaves_what_came_of_it_until_then(
     assert (found.calls + rest.calls, rest.failure, rest.stopped_at) == (40, None, None)
     with pytest.raises(SinkUnavailable):
         past.replay("risk", "2.0.0", reader=Leaving(past, 0))
+
+
+class Filling(Written):
+    """A disk that takes some answers."""
+
+    async def add(self, records: Any) -> None:
+        if self.records:
+            raise ExportNotWritten(place="both.jsonl.part", reason="No space left on device")
+        await super().add(records)
+
+
+def test_a_full_disk_is_no_log_that_can_not_be_read(past: Past):
+    with pytest.raises(ExportNotWritten):
+        past.replay("risk", "2.0.0", Watching(answers=Filling()))
 
 
 def test_what_goes_on_has_the_sample_of_what_was_stopped(past: Past):

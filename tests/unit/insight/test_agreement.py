@@ -11,7 +11,7 @@ import pytest
 from arms import Log, manifest
 
 from cloche.errors import SinkUnavailable
-from cloche.insight import agreement
+from cloche.insight import comparison
 from cloche.insight.agreement import Agreement
 from cloche.log.columns import pack_text
 from cloche.testing import make_record
@@ -155,7 +155,7 @@ async def test_what_is_shipped_very_late_is_not_lost(log):
 
 
 async def test_of_very_many_a_random_sample_is_compared(log, monkeypatch):
-    monkeypatch.setattr(agreement, "MOST_PAIRS", 200)
+    monkeypatch.setattr(comparison, "MOST_PAIRS", 200)
     await log.write([each for number in range(1000) for each in pair(at(number / 100), 0.0, float(number >= 500))])
     watching = agreement_of(log)
     (found,) = await watching.look(at(15))

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from cloche.drivers import TABLE_FILES, table_file
 from cloche.drivers.sqlite import SqliteReader, SqliteSink
-from cloche.errors import ExportDamaged, ExportDiffers, ExportInUse, ExportUnfinished, NewerFormat
+from cloche.errors import ExportDamaged, ExportDiffers, ExportInUse, ExportNotWritten, ExportUnfinished, NewerFormat
 from cloche.log import export as exporting
 from cloche.log.columns import pack_call, pack_ranking, pack_text
 from cloche.log.contents import read_condition
-from cloche.log.export import begin, export, folder_of, unfinished, write_lines
-from cloche.log.lines import CsvFile
+from cloche.log.export import begin, export, folder_of, new_file, pieces, unfinished, write_lines
+from cloche.log.lines import CsvFile, JsonLinesFile
 from cloche.log.reading import to_json
 from cloche.log.search import Query
 from cloche.ports import Filter
@@ -212,6 +212,24 @@ async def test_a_second_process_can_not_write_to_the_same_file(log, tmp_path):
     assert await write(reader, out) == 30
 
 
+class OnAFullDisk(JsonLinesFile):
+    def _add(self, lines):
+        with open("/dev/full", "wb") as file:
+            file.write(lines)
+
+
+async def test_a_full_disk_is_said_with_the_place_and_what_to_do(log, tmp_path):
+    reader, _ = log
+    out = tmp_path / "all.jsonl"
+    state = begin(out, Query(), resume=False, restart=False)
+    with pytest.raises(ExportNotWritten, match=f"^{folder_of(out)} can't be written: No space left .*--out"):
+        await export(reader, state, out, OnAFullDisk)
+    with pytest.raises(ExportNotWritten, match="No space left"):
+        async with new_file(out, OnAFullDisk) as file:
+            await file.add(log[1])
+    assert not folder_of(out).exists()
+
+
 @pytest.fixture
 async def cut_short(log, tmp_path, small):
     out = tmp_path / "all.jsonl"
@@ -299,3 +317,12 @@ async def test_an_export_ends_with_the_moment_when_it_began(tmp_path):
     await sink.write([make_record(2), make_record(3, time_us=state.begun_us + 1)])
     await sink.close()
     assert await export(SqliteReader(path), state, tmp_path / "all.jsonl", table_file(".jsonl")) == 2
+
+
+async def test_large_records_go_in_pieces_of_some_megabytes(tmp_path):
+    large = Personal(input=pack_text(b'["%s"]' % (b"x" * 6_000_000)))
+    sink = SqliteSink(tmp_path / "log.db")
+    await sink.write([make_record(number, large) for number in range(7)])
+    await sink.close()
+    found = pieces(SqliteReader(tmp_path / "log.db"), Query())
+    assert [len(piece.records) async for piece in found] == [3, 3, 1]

@@ -52,8 +52,8 @@ def test_it_is_what_cloche_exports():
 
 def test_every_argument_is_shown_and_explained():
     arguments = list(inspect.signature(publish).parameters)
-    explained = re.search("Args:\n(.*)\n\n    Returns:", publish.__doc__, re.DOTALL)
-    assert re.findall(r"^ {8}(\w+):", explained[1], re.MULTILINE) == arguments
+    explained = re.search("Args:\n(.*)\n\nReturns:", inspect.getdoc(publish), re.DOTALL)
+    assert re.findall(r"^ {4}(\w+):", explained[1], re.MULTILINE) == arguments
 
 
 def test_an_argument_that_there_is_not_is_named(tmp_path):

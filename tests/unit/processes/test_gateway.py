@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,7 @@ class Follower:
     """Fails where nobody foresaw it, and goes on the second time."""
 
     def __init__(self) -> None:
-        self.trouble: str | None = None
+        self.progress = SimpleNamespace(trouble=None)
         self.runs = 0
         self.goes_on = asyncio.Event()
 
@@ -31,7 +32,7 @@ async def test_following_that_fails_is_logged_and_begins_again(caplog: pytest.Lo
     with caplog.at_level(logging.ERROR):
         following = asyncio.create_task(follow(follower, pause_s=0.0))  # type: ignore[arg-type]
         await asyncio.wait_for(follower.goes_on.wait(), 5)
-    assert follower.trouble == "following them failed; the server's log says why"
+    assert follower.progress.trouble == "following them failed; the server's log says why"
     (record,) = caplog.records
     assert record.exc_info is not None
     assert "nobody foresaw it" in str(record.exc_info[1])

@@ -21,6 +21,25 @@ async def test_an_offer_of_another_protocol_is_declined() -> None:
     assert b'"output":42' in heard
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b"GET /models HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"],
+        [b"GET /models HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgr", b"ade: websocket\r\n\r\n"],
+        [b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n"],
+    ],
+    ids=["whole", "in pieces", "connect"],
+)
+async def test_nobody_is_advised_to_install_what_is_of_no_use(
+    caplog: pytest.LogCaptureFixture, parts: list[bytes]
+) -> None:
+    async with served(fast=True) as fast:
+        with contextlib.suppress(ConnectionError):
+            await converse(fast.port, parts)
+    assert "websocket" not in caplog.text.lower()
+    assert "uvicorn[standard]" not in caplog.text
+
+
 @pytest.mark.parametrize("pieces", ["head in two", "upper case", "pipelined"])
 async def test_a_body_is_never_read_as_the_next_request(pieces: str) -> None:
     """Behind a proxy that shares its connections, whoever sent the body would choose what another is answered."""
@@ -103,8 +122,11 @@ async def test_who_stops_in_the_middle_of_a_body_is_hung_up_on(impatient: None, 
 
 
 @pytest.mark.parametrize("fast", [True, False])
-async def test_a_body_that_comes_slowly_is_waited_for(impatient: None, fast: bool) -> None:
+async def test_a_body_that_comes_slowly_is_waited_for(
+    impatient: None, monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
     call = post(row())
+    monkeypatch.setattr(http, "LEAST_BYTES_S", 20)
     async with served(fast) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(call[:-8])
@@ -113,6 +135,23 @@ async def test_a_body_that_comes_slowly_is_waited_for(impatient: None, fast: boo
             writer.write(bytes([byte]))
         assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)).startswith(b"HTTP/1.1 200")
         writer.close()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("before", [b"", post(row())], ids=["first", "second"])
+@pytest.mark.parametrize("begun", [post(b"", length=1000), CHUNKED], ids=["length", "chunks"])
+async def test_who_trickles_is_hung_up_on(impatient: None, fast: bool, before: bytes, begun: bytes) -> None:
+    async with served(fast) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(before + begun)
+        hearing = asyncio.create_task(reader.read())
+        for _ in range(100):
+            writer.write(b"1\r\n \r\n" if begun is CHUNKED else b" ")
+            if hearing in (await asyncio.wait([hearing], timeout=0.05))[0]:
+                break
+        assert (await asyncio.wait_for(hearing, 0)).count(b"HTTP/1.1 200") == before.count(b"POST")
+        writer.close()
+        assert not server.server.server_state.connections
 
 
 @pytest.mark.parametrize("fast", [True, False])
@@ -142,9 +181,10 @@ async def test_who_only_listens_after_the_call_is_answered(fast: bool, calls: in
 
 
 async def test_calls_in_flight_are_waited_for_so_long_and_no_longer() -> None:
-    async with served(fast=True, drain_ms=1_000) as server:
+    async with served(fast=True, drain_ms=250) as server:
+        assert server.server.config.timeout_graceful_shutdown == 0.25
         calls = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
-        for (_, writer), wait_s in zip(calls, (0.2, 600), strict=True):
+        for (_, writer), wait_s in zip(calls, (0.05, 600), strict=True):
             writer.write(post(row(wait=wait_s)))
             await writer.drain()
         while len(server.server.server_state.tasks) < len(calls):

@@ -30,6 +30,7 @@ def test_the_cores_that_devices_interrupt_least_are_taken() -> None:
     assert quieter_half({0, 1, 4}, INTERRUPTS) == {4}
     assert quieter_half({1}, INTERRUPTS) == {1}
     assert quieter_half({1, 9}, INTERRUPTS) == {9}, "a core that was off when it was counted"
+    assert quieter_half({2, 4}, INTERRUPTS) == {2}, "columns are named, since a core may be off"
 
 
 @given(st.sets(st.integers(0, 200), min_size=1), st.text("CPU0123: \n") | st.just(INTERRUPTS))

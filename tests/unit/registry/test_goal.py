@@ -133,7 +133,7 @@ def test_plain_values_are_read_like_a_file():
         InvalidGoal, match=r"^the body: models\.a\.defalt: there is no such key here; did you mean default"
     ):
         goal_of_tree({"models": {"a": {"defalt": "1.0.0"}}})
-    with pytest.raises(InvalidGoal, match=r"^the body: the file: \[\] is not a table"):
+    with pytest.raises(InvalidGoal, match=r"^the body: the top level: \[\] is not a table"):
         goal_of_tree([])
 
 
@@ -209,7 +209,7 @@ def test_schemas_come_from_files_of_the_project(project, name):
         ("schemas/deeper.json", "recursion"),
         ("schemas/list.json", "no JSON Schema of an object"),
         ("..\\secret.json", "in the folder of this one or below"),
-        ("schemas/ring.json", "can't be read"),
+        ("schemas/ring.json", "can't be"),  # read, or from Python 3.13 on used, since there is no such file
         ("a" * 5_000, "can't be read"),
     ],
 )
@@ -329,10 +329,10 @@ DEEP = "[" * 200 + "]" * 200
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("x = " + "[" * 20_000, "the file: this can't be read: "),
-        ("x = " + "9" * 5_000, "the file: this can't be read: "),
-        ("x = " + DEEP, "the file: this is nested deeper than 100 levels"),
-        (".".join("x" * 2_000) + " = 1", "the file: this is nested deeper than 100 levels"),
+        ("x = " + "[" * 20_000, "the top level: this can't be read: "),
+        ("x = " + "9" * 5_000, "the top level: this can't be read: "),
+        ("x = " + DEEP, "the top level: this is nested deeper than 100 levels"),
+        (".".join("x" * 2_000) + " = 1", "the top level: this is nested deeper than 100 levels"),
         (
             f"[models.a]\ndefault = '1.0.0'\nfallback = {{ chain = [{{ constant_json = '{DEEP}' }}] }}",
             "than 100 levels",

@@ -1,14 +1,24 @@
 import asyncio
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from cloche.drivers import open_objects
-from cloche.errors import BundleCorrupt, NewerFormat, ReleaseNotFound, ReleaseTaken
+from cloche.errors import BundleCorrupt, NewerFormat, RegistryError, ReleaseNotFound, ReleaseTaken
 from cloche.registry.bundle import digest_of
-from cloche.registry.release import Live, Reason, Releases, Routing, Stored, decode_release, encode_release
+from cloche.registry.release import (
+    Live,
+    Reason,
+    Releases,
+    Routing,
+    Stored,
+    decode_release,
+    encode_release,
+    is_as_written,
+)
 from cloche.registry.traffic import Constant, Fallback
 
 FIXTURE = Path(__file__).parents[2] / "fixtures" / "release-1.json"
@@ -115,6 +125,23 @@ def test_the_release_of_format_1_reads_as_ever():
     again = json.loads(encode_release(release))
     for name, routing in json.loads(data)["models"].items():
         assert routing.items() <= again["models"][name].items()
+
+
+def test_any_flipped_bit_of_a_release_is_found():
+    data = encode_release(decode_release(FIXTURE.read_bytes(), 42))
+    assert is_as_written(data)
+    for bit in range(0, 8 * len(data), 7):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with suppress(RegistryError):
+            decode_release(bytes(flipped), 42)
+            assert not is_as_written(bytes(flipped)), bit
+
+
+def test_a_release_of_an_earlier_cloche_has_no_seal():
+    data = FIXTURE.read_bytes()
+    assert b"seal" not in data
+    assert is_as_written(data)
 
 
 def test_a_routing_is_stored_complete():

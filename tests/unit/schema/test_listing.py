@@ -91,6 +91,11 @@ def test_a_call_that_another_schema_has_read_is_left_whole():
     assert shadow.items(rows) is None
 
 
+def test_items_may_name_their_fields_in_any_order():
+    found = items_of({"items": [{"id": 1, "b": 2}, {"b": 3, "id": 4}]}, "items").columns
+    assert {name: list(values) for name, values in found.items()} == {"id": [1, 4], "b": [2, 3]}
+
+
 @pytest.mark.parametrize("call", [{}, {"items": 3}, {"items": [1]}, {"items": [{"id": 1}, None]}])
 def test_what_has_no_list_of_objects_can_not_be_taken_apart(call):
     assert items_of(call, "items") is None

@@ -37,8 +37,8 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 class Running:
     """Schedules that run while a `with` statement lasts."""
 
-    def __init__(self, *schedules: Schedule, leading: object = None) -> None:
-        self.schedules = Schedules(schedules, leading or AlwaysLeading())
+    def __init__(self, *schedules: Schedule, leading: object = None, **clock) -> None:
+        self.schedules = Schedules(schedules, leading or AlwaysLeading(), **clock)
         self._stopping = asyncio.Event()
 
     async def __aenter__(self) -> Running:
@@ -89,6 +89,19 @@ async def test_it_waits_until_its_time_and_can_be_hastened():
         with pytest.raises(KeyError):
             running.schedules.hasten("unknown")
     assert seen == ["1"]
+
+
+@pytest.mark.parametrize("days", [-1, 1])
+async def test_a_clock_that_is_set_anew_moves_no_run(days):
+    seen: list[str] = []
+    now_us = time.time_ns() // 1000
+    schedules = Schedule("soon", 0.001, counting(1, seen), first_s=0), Schedule("later", HOUR_S, counting(1, []))
+    async with Running(*schedules, now_us=lambda: now_us) as running:
+        await running.until(lambda: running.of("later").next_us)
+        now_us += days * 24 * HOUR_S * 1_000_000
+        seen.clear()
+        await running.until(lambda: len(seen) > 3)
+        assert 0 < running.of("later").next_us - now_us <= module.FIRST_S * 1_000_000
 
 
 @pytest.mark.parametrize(

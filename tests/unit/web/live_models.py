@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from cloche.gateway import Gateway
-from cloche.gateway.choose import Loaded, LoadedModel, LoadedVersion
+from cloche.gateway.loaded import Loaded, LoadedModel, LoadedVersion
 from cloche.registry.bundle import MANIFEST_FORMAT, Each, Environment, Manifest, Provenance
 from cloche.runtimes.runtime import State
 from cloche.schema import compile_schema

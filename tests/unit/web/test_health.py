@@ -16,14 +16,14 @@ class Gateway:
     """One whose disk may be full."""
 
     def __init__(self, shared: Shared, number: int) -> None:
-        follower: Any = SimpleNamespace(
+        progress: Any = SimpleNamespace(
             started=True, nothing_live=False, trouble=None, from_copy=False, waiting=[], asleep=0, not_ready=list
         )
         self.log = SimpleNamespace(healthy=True, reason="the disk is full", mode="disk", dropped=0)
         journal: Any = SimpleNamespace(state=self.log)
         line: Any = SimpleNamespace(orphaned=False)
         self.siblings = Siblings(shared, number, Path())
-        self.health = Health(follower, journal, line, self.siblings)
+        self.health = Health(progress, journal, line, self.siblings)
 
     def tell(self, *, healthy: bool = True) -> None:
         self.log.healthy = healthy

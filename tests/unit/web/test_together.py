@@ -26,10 +26,10 @@ class Gateway:
         self.loaded = SimpleNamespace(models={"area": None})
         self.shadows = SimpleNamespace(waiting=2)
         self.log = SimpleNamespace(healthy=True, appended=0, lost=0, dropped=0)
-        self.follower = SimpleNamespace(trouble=None, from_copy=False, seen=7, asleep=0, wakes=0)
+        self.progress = SimpleNamespace(trouble=None, from_copy=False, seen=7, asleep=0, wakes=0)
         journal: Any = SimpleNamespace(state=self.log)
         me: Any = self
-        self.collector = GatewayCollector(me, journal, me.follower, self.siblings)
+        self.collector = GatewayCollector(me, journal, me.progress, self.siblings)
         self.tell()
 
     def tell(self) -> None:
@@ -87,7 +87,7 @@ def test_a_gateway_that_died_has_counted_what_it_has_counted() -> None:
 def test_a_gauge_is_what_its_meaning_says() -> None:
     shared = Shared.make(2)
     first, second = Gateway(shared, 1), Gateway(shared, 2)
-    first.log.healthy, first.follower.seen, second.follower.asleep = False, 6, 4
+    first.log.healthy, first.progress.seen, second.progress.asleep = False, 6, 4
     first.tell()
     second.tell()
     found = second.scrape()

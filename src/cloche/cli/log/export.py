@@ -61,7 +61,11 @@ def _to_stdout(place: Place, wanted: Query, goes_on: bool) -> None:
     if goes_on:
         raise click.UsageError("what goes to standard output can't go on; name a file.")
     progress = _Told(0)
-    written = wait_for(_write_lines(place, wanted, progress))
+    try:
+        written = wait_for(_write_lines(place, wanted, progress))
+    except OSError as error:
+        error.filename = error.filename or "standard output"
+        raise
     progress.end()
     show.note(f"{written:,} inferences written.")
 

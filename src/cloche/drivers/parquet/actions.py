@@ -69,7 +69,7 @@ class Remove(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Txn(msgspec.Struct, frozen=True, rename="camel"):
-    """How far somebody has come who writes to the table: here, how far a spool was shipped."""
+    """How far somebody has come who writes to the table: here, how far a spool was shipped, or a note by its name."""
 
     app_id: str
     version: int
@@ -138,7 +138,12 @@ def reached(spool: str, position: Position) -> Action:
     return Action(txn=Txn(spool, position.segment << _OFFSET_BITS | position.offset, now_ms()))
 
 
-def founded() -> list[Action]:
+def noted(name: str, number: int) -> Action:
+    """Return a note that is kept with the table: a number above 0 by a name that has a `/`; 0 takes it away."""
+    return Action(txn=Txn(name, number, now_ms()))
+
+
+def _founded() -> list[Action]:
     """Return what the first commit of a table begins with."""
     parquet = {"provider": "parquet", "options": {}}
     configuration = {_FORMAT: str(FORMAT)}
@@ -146,11 +151,11 @@ def founded() -> list[Action]:
     return [Action(protocol=Protocol(_READER, _WRITER)), Action(meta_data=meta)]
 
 
-def write_commit(actions: Sequence[Action]) -> bytes:
-    """Return a commit, of no actions for a fence. No two are alike."""
+def write_commit(actions: Sequence[Action], *, founds: bool = False) -> bytes:
+    """Return a commit, of no actions for a fence; it may found the table besides. No two are alike."""
     operation = "WRITE" if actions else _FENCE
     info = {"timestamp": now_ms(), "operation": operation, "engineInfo": "cloche", "txnId": str(uuid.uuid4())}
-    return b"\n".join(map(_to_json, (Action(commit_info=info), *actions)))
+    return b"\n".join(map(_to_json, (Action(commit_info=info), *(_founded() if founds else ()), *actions)))
 
 
 def read_commit(data: bytes) -> list[Action]:
@@ -172,6 +177,8 @@ class Snapshot:
     removed: Mapping[str, Remove] = field(default_factory=dict)
     """What was taken out of it, and may still lie there."""
     positions: Mapping[str, Position] = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
+    """By their names, each of which has a `/`, as that of no spool has."""
     about: tuple[Action, ...] = ()
     """What the table is, and what one must know."""
     checkpoint: int = -1
@@ -185,14 +192,16 @@ class Snapshot:
         Raises:
             NewerFormat: a later Cloche wrote it, or a later Delta Lake.
         """
-        files, gone, positions, about = dict(self.files), dict(self.removed), dict(self.positions), list(self.about)
-        fence = self.fence
+        files, gone, about, fence = dict(self.files), dict(self.removed), list(self.about), self.fence
+        positions, notes = dict(self.positions), dict(self.notes)
         for action in actions:
             if action.add is not None:
                 files[action.add.path] = _file(action.add)
             elif action.remove is not None:
                 files.pop(action.remove.path, None)
                 gone[action.remove.path] = action.remove
+            elif action.txn is not None and "/" in action.txn.app_id:
+                notes[action.txn.app_id] = action.txn.version
             elif action.txn is not None:
                 positions[action.txn.app_id] = _position(action.txn)
             elif action.meta_data is not None or action.protocol is not None:
@@ -201,7 +210,8 @@ class Snapshot:
             elif action.commit_info is not None and action.commit_info.get("operation") == _FENCE:
                 fence = number
         positions = {spool: position for spool, position in positions.items() if position != Position()}
-        return Snapshot(number, files, gone, positions, tuple(about), self.checkpoint, fence)
+        notes = {name: value for name, value in notes.items() if value}
+        return Snapshot(number, files, gone, positions, notes, tuple(about), self.checkpoint, fence)
 
     def without_removed(self, before_ms: int) -> Snapshot:
         """Return the table without the names of what was taken out of it before a time."""
@@ -214,7 +224,8 @@ def write_checkpoint(snapshot: Snapshot) -> bytes:
     files = [added(file, data_change=False) for file in snapshot.files.values()]
     gone = [Action(remove=each) for each in snapshot.removed.values()]
     positions = [reached(spool, position) for spool, position in snapshot.positions.items()]
-    rows = [_builtins(action) for action in (*snapshot.about, *positions, *files, *gone)]
+    notes = [noted(name, number) for name, number in snapshot.notes.items()]
+    rows = [_builtins(action) for action in (*snapshot.about, *positions, *notes, *files, *gone)]
     return to_parquet(pa.Table.from_pylist(rows, schema=_CHECKPOINT))
 
 

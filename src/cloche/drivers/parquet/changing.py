@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol, TypeVar
 
 from cloche.drivers.parquet.actions import Action, File, Snapshot
-from cloche.drivers.parquet.commits import TABLE, CommitLog, data_keys, translated
+from cloche.drivers.parquet.commits import TABLE, CommitLog, belongs, data_keys, key_of, translated
 from cloche.errors import LogCorrupt, SinkUnavailable
 
 _CHANGE_S: Final = 30.0
@@ -23,16 +23,26 @@ class Gone(Exception):
 
 
 class Drafts:
-    """The files that a change has put."""
+    """What a change has put."""
 
     def __init__(self, log: CommitLog) -> None:
         self._log = log
-        self.paths: list[str] = []
+        self.keys: list[str] = []
 
     async def put(self, file: File, data: bytes) -> None:
-        """Put a file."""
-        self.paths.append(file.path)
-        await self._log.objects.put_if_absent(f"{TABLE}/{file.path}", data)
+        """Put a file of the table."""
+        await self.put_beside(key_of(file), data)
+
+    async def put_beside(self, key: str, data: bytes) -> None:
+        """Put an object that a note is to name."""
+        self.keys.append(key)
+        await self._log.objects.put_if_absent(key, data)
+
+    async def withdraw(self) -> None:
+        """Delete what was put, where the change is planned anew and has no use for it."""
+        for key in self.keys:
+            await self._log.objects.delete(key)
+        self.keys.clear()
 
 
 class Change(Protocol):
@@ -56,7 +66,7 @@ C = TypeVar("C", bound=Change)
 class Changes:
     """Makes changes to a log, each whole or not at all.
 
-    Files that nobody committed are deleted behind a fence: a commit of its own. Whoever has put files and finds a fence
+    What nobody committed is deleted behind a fence: a commit of its own. Whoever has put files and finds a fence
     when the commit comes, puts them anew; a commit that is under way still, or was given up, had a number that is taken
     by then.
     """
@@ -94,24 +104,24 @@ class Changes:
         return change
 
     async def sweep(self) -> int:
-        """Delete what lies there and belongs to the table no longer, or never did; return how many files."""
+        """Delete what lies there and belongs to the log no longer, or never did; return how much."""
         with translated(self.log.where):
-            there = {path async for path in data_keys(self.log.objects)}
+            there = {key async for key in data_keys(self.log.objects)}
             table = await self.log.current()
-            unused = there - table.files.keys()
-            while unused - table.removed.keys():
+            unused = {key for key in there if not belongs(table, key)}
+            while unused - {f"{TABLE}/{path}" for path in table.removed}:
                 fenced = await self.log.append(table, [])
                 table = fenced or await self.log.current()
-                unused -= table.files.keys()
+                unused = {key for key in unused if not belongs(table, key)}
                 if fenced:
                     break
             await self.discard(unused)
             self._swept = True
             return len(unused)
 
-    async def discard(self, paths: Iterable[str]) -> None:
-        """Delete files that belong to the table no longer."""
-        waiting = [f"{TABLE}/{path}" for path in paths]
+    async def discard(self, keys: Iterable[str]) -> None:
+        """Delete what belongs to the log no longer."""
+        waiting = list(keys)
         with translated(self.log.where):
             for first in range(0, len(waiting), _AT_A_TIME):
                 await asyncio.gather(*map(self.log.objects.delete, waiting[first : first + _AT_A_TIME]))
@@ -129,11 +139,11 @@ class Changes:
                 if (await self.log.current()).version == base.version:
                     raise LogCorrupt(where=self.log.where, reason=f"{gone} is missing") from None
                 continue
-            if not actions and not drafts.paths:
+            if not actions and not drafts.keys:
                 return change, None
             after = await self.log.append(base, actions) if actions else base
             if after is not None:
-                self._swept &= after.files.keys() >= set(drafts.paths)
+                self._swept &= all(belongs(after, key) for key in drafts.keys)
                 return change, after
 
     async def _follow_up(self, after: Snapshot) -> None:
@@ -152,7 +162,7 @@ async def fetch(log: CommitLog, file: File) -> bytes:
     Raises:
         Gone: it is not there.
     """
-    data = await log.objects.get(f"{TABLE}/{file.path}")
+    data = await log.objects.get(key_of(file))
     if data is None:
         raise Gone(file.path)
     return data

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import starmap
 from typing import Final
 
 import msgspec
@@ -19,8 +20,8 @@ import pyarrow as pa
 from cloche.drivers import open_objects
 from cloche.drivers.parquet.actions import (
     Action,
+    File,
     Snapshot,
-    founded,
     now_ms,
     read_checkpoint,
     read_commit,
@@ -32,6 +33,9 @@ from cloche.ports import ObjectStore
 
 TABLE: Final = "log"
 """The folder of the table in the store."""
+
+BESIDE: Final = ("rollup", "seal")
+"""Folders beside it: of what lies there, that belongs to the log which a note of the commits names."""
 
 _COMMITS: Final = f"{TABLE}/_delta_log"
 _HINT: Final = f"{_COMMITS}/_last_checkpoint"
@@ -106,7 +110,7 @@ class CommitLog:
             SinkUnavailable: it is not known whether it was put.
         """
         number = base.version + 1
-        data = write_commit([*(founded() if number == 0 else ()), *actions])
+        data = write_commit(actions, founds=number == 0)
         async with self._turn:
             if not self._is_fresh() or base.version < self._known.version:
                 return None
@@ -206,10 +210,33 @@ def translated(where: str) -> Iterator[None]:
 
 
 async def data_keys(objects: ObjectStore) -> AsyncIterator[str]:
-    """Yield the paths, below the table, of all files of records that lie there, whether they belong to it or not."""
-    async for key in objects.list(TABLE):
-        if not key.startswith(f"{_COMMITS}/"):
-            yield key.removeprefix(f"{TABLE}/")
+    """Yield the keys of all that lies there and may belong to the log, whether it does or not; of no commits."""
+    for folder in (TABLE, *BESIDE):
+        async for key in objects.list(folder):
+            if not key.startswith(f"{_COMMITS}/"):
+                yield key
+
+
+def key_of(file: File) -> str:
+    """Return where a file of the table is in the store."""
+    return f"{TABLE}/{file.path}"
+
+
+def key_beside(note: str, number: int) -> str:
+    """Return where the object is in the store that a note names; another number is another object."""
+    return f"{note}-{number:016x}.parquet"
+
+
+def belongs(table: Snapshot, key: str) -> bool:
+    """Return whether what is there belongs to the log."""
+    note = key.rpartition("-")[0]
+    return key.removeprefix(f"{TABLE}/") in table.files or key == key_beside(note, table.notes.get(note, 0))
+
+
+def named_keys(table: Snapshot) -> set[str]:
+    """Return the keys of all that belongs to it."""
+    notes = ((note, number) for note, number in table.notes.items() if note.partition("/")[0] in BESIDE)
+    return {*map(key_of, table.files.values()), *starmap(key_beside, notes)}
 
 
 def _commit(number: int) -> str:

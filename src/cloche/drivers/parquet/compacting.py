@@ -17,9 +17,11 @@ import pyarrow as pa
 
 from cloche.drivers.parquet.actions import Action, File, Snapshot, added, now_ms, removed
 from cloche.drivers.parquet.changing import Changes, Drafts, fetch_all
-from cloche.drivers.parquet.commits import KEPT_MS
+from cloche.drivers.parquet.commits import KEPT_MS, key_of
 from cloche.drivers.parquet.encoding import Opened
 from cloche.drivers.parquet.files import Partition, encoded
+from cloche.drivers.parquet.rollups import join_rollups
+from cloche.drivers.parquet.sealing import join_seals, rest
 
 _TIERS: Final = (256 * 1024, 4 * 1024 * 1024)
 """Files below the first size become one of the next, at most; those below the last, one that is large enough."""
@@ -47,8 +49,13 @@ async def compact(changes: Changes) -> AsyncIterator[str]:
         if joined:
             before, after = before + joined, after + 1
             yield f"{before:,} files became {after:,}"
+    async for joined_rollups in join_rollups(changes, datetime.now(UTC)):
+        yield joined_rollups
+    async for joined_seals in join_seals(changes):
+        yield joined_seals
     if changes.tidied_s + _TIDY_S > time.monotonic():
         return
+    await rest(changes)
     deleted = await changes.sweep()
     trimmed = await changes.log.trim(now_ms() - KEPT_MS)
     changes.tidied_s = time.monotonic()
@@ -80,7 +87,7 @@ async def _join(changes: Changes, files: Sequence[File]) -> int:
     joined = await changes.make(lambda: _Joining(changes, files))
     if joined.made is None:
         return 0
-    await changes.discard(file.path for file in joined.files)
+    await changes.discard(map(key_of, joined.files))
     return len(joined.files)
 
 

@@ -7,10 +7,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cloche.drivers.parquet.actions import Action, File, Snapshot, added, removed
 from cloche.drivers.parquet.changing import Changes, Drafts, fetch
 from cloche.drivers.parquet.columns import erased
+from cloche.drivers.parquet.commits import key_of
+from cloche.drivers.parquet.due import minutes_due
 from cloche.drivers.parquet.encoding import Opened
 from cloche.drivers.parquet.files import Partition, encoded, that_may_hold
 from cloche.values import Record
@@ -28,7 +31,7 @@ async def erase(changes: Changes, records: Mapping[Partition, Mapping[str, Recor
         for file in files:
             rewritten = await changes.make(partial(_Rewriting, changes, file, wanted[file.model, file.day], tombstone))
             if rewritten.count:
-                await changes.discard([file.path])
+                await changes.discard([key_of(file)])
             done |= {file.path, rewritten.path}
             count += rewritten.count
     return count
@@ -48,6 +51,7 @@ class _Rewriting:
         self._ids = ids
         self._tombstone = tombstone
         self._made: File | None = None
+        self._times_us: list[int] = []
         self.count = 0
         """Of how many it takes them out."""
 
@@ -63,16 +67,24 @@ class _Rewriting:
             return []
         made = self._made or await self._make(drafts)
         self._made = made
-        return [removed(self._file, data_change=True), added(made, data_change=True)] if made else []
+        if made is None:
+            return []
+        due = minutes_due(base, self._times_us)
+        return [removed(self._file, data_change=True), added(made, data_change=True), *due]
 
     async def _make(self, drafts: Drafts) -> File | None:
         data = await fetch(self._changes.log, self._file)
-        table, self.count = await asyncio.to_thread(self._without, data)
+        table = await asyncio.to_thread(self._without, data)
+        self.count = len(self._times_us)
         if not self.count:
             return None
         made, data = await asyncio.to_thread(encoded, (self._file.model, self._file.day), table)
         await drafts.put(made, data)
         return made
 
-    def _without(self, data: bytes) -> tuple[pa.Table, int]:
-        return erased(Opened(data).read(), self._ids, self._tombstone)
+    def _without(self, data: bytes) -> pa.Table:
+        before = Opened(data).read()
+        after, _ = erased(before, self._ids, self._tombstone)
+        changed = pc.xor(before["erased"], after["erased"])
+        self._times_us = before["time"].cast(pa.int64()).filter(changed).to_pylist()
+        return after

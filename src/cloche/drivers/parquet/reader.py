@@ -6,18 +6,22 @@ import asyncio
 import heapq
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
 from cloche.drivers.parquet.actions import File, Snapshot
 from cloche.drivers.parquet.changing import Gone, fetch, fetch_all
-from cloche.drivers.parquet.commits import CommitLog, data_keys, translated
+from cloche.drivers.parquet.commits import TABLE, CommitLog, data_keys, named_keys, translated
+from cloche.drivers.parquet.due import first_due
+from cloche.drivers.parquet.rollups import read_rollups
+from cloche.drivers.parquet.seal_reader import read_seals
 from cloche.drivers.parquet.searching import Query, lookup, shadowed_in, shadows_of
 from cloche.errors import LogCorrupt, QueryTooSlow
 from cloche.log.pages import is_cut, page_of
-from cloche.ports import Cursor, Filter, Position
+from cloche.ports import Cursor, Filter, Position, Seal
+from cloche.upkeep.ports import Due, Grain, Rollup
 from cloche.values import Record
 
 _MOST: Final = 10_000
@@ -29,7 +33,7 @@ T = TypeVar("T")
 
 
 class ParquetReader:
-    """Keeps the promise `LogReader`. Where nothing was written yet, the log is empty.
+    """Keeps the promises `LogReader`, `SealReader` and `RollupReader`. Where nothing was written yet, the log is empty.
 
     Args:
         log: the commits of the store.
@@ -87,15 +91,31 @@ class ParquetReader:
 
         return await self._ask(positions)
 
+    async def rollups(self, grain: Grain, since_us: int, until_us: int, model: str | None = None) -> Sequence[Rollup]:
+        """Return the rollups that begin in a span of time, the oldest first."""
+        return await self._ask(lambda table: read_rollups(self._log, table, grain, (since_us, until_us), model))
+
+    async def due(self, limit: int) -> Sequence[Due]:
+        """Return spans that are due, by up to `limit` notes."""
+
+        async def due(table: Snapshot) -> list[Due]:
+            return await asyncio.to_thread(first_due, table, limit)
+
+        return await self._ask(due)
+
+    def seals(self, moment_us: int | None = None) -> AsyncGenerator[Seal]:
+        """Yield all seals, or those that have a moment, by `since_us`, as they stood when this began."""
+        return read_seals(self._log, moment_us)
+
     async def faults(self) -> Sequence[str]:
-        """Return which files are missing."""
+        """Return which files are missing, and which objects beside them."""
         with translated(self._log.where):
             table = await self._log.current()
-            there = {path async for path in data_keys(self._log.objects)}
-            missing = table.files.keys() - there
+            there = {key async for key in data_keys(self._log.objects)}
+            missing = named_keys(table) - there
             if missing:  # or are they others by now?
-                missing &= (await self._log.current()).files.keys()
-        return [f"{path} is missing" for path in sorted(missing)]
+                missing &= named_keys(await self._log.current())
+        return [f"{key.removeprefix(f'{TABLE}/')} is missing" for key in sorted(missing)]
 
     async def _ask(self, work: Callable[[Snapshot], Awaitable[T]]) -> T:
         """Do something with the table as it stands, within the time-out."""

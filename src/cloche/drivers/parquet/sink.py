@@ -11,16 +11,22 @@ from typing import Final
 import msgspec
 
 from cloche.drivers.parquet.changing import Changes
-from cloche.drivers.parquet.commits import CommitLog
+from cloche.drivers.parquet.commits import CommitLog, translated
 from cloche.drivers.parquet.compacting import compact
 from cloche.drivers.parquet.erasing import erase
 from cloche.drivers.parquet.files import KnownIds, by_partition
+from cloche.drivers.parquet.rollups import Counting
+from cloche.drivers.parquet.sealing import last_seal
 from cloche.drivers.parquet.writing import Retiring, Writing
-from cloche.ports import Mark, Position
+from cloche.ports import Mark, Position, Seal
+from cloche.upkeep.ports import Rollup, Span
 from cloche.values import Record, Tombstone
 
 _PACE_S: Final = 1.0
 """Where records come one by one, those of a spool are committed so often: each commit is some objects, and costs."""
+
+_REST: Final = 30
+"""So many times as long a span is left alone that was counted, since that is two objects more."""
 
 _MANY_RECORDS: Final = 500
 _MANY_BYTES: Final = 1024 * 1024
@@ -33,7 +39,9 @@ _VERSIONED: Final = (
 
 
 class ParquetSink:
-    """Keeps the promises `Sink`, `Erasing` and `Compacting`: each batch and the position reached are one commit.
+    """Keeps the promises `Sink`, `Sealing`, `Erasing`, `RollupSink` and `Compacting`.
+
+    A batch, the position reached and its seal are one commit.
 
     Several may write to one store, the same records even: what is known is left as it is.
 
@@ -70,6 +78,11 @@ class ParquetSink:
         """Return the position reached in each spool."""
         return dict((await self._changes.log.current()).positions)
 
+    async def last_seal(self, spool: str) -> Seal | None:
+        """Return the newest seal of a spool."""
+        with translated(self._changes.log.where):
+            return await last_seal(self._changes.log, spool)
+
     async def retire(self, spool: str) -> None:
         """Let go of the position of a spool that is gone."""
         await self._changes.make(lambda: Retiring(spool))
@@ -83,6 +96,17 @@ class ParquetSink:
         """Delete the files in which something was erased, where that was not done yet."""
         await self._changes.sweep()
         return [_VERSIONED]
+
+    @property
+    def rest_s(self) -> float:
+        """For how long a span is left alone that was counted."""
+        return _REST * self._pace_s
+
+    async def roll_up(self, done: Sequence[int], rollups: Sequence[Rollup], due: Sequence[Span]) -> bool:
+        """Keep rollups in the place of those of their spans; False where somebody else has counted."""
+        counting = await self._changes.make(lambda: Counting(self._changes.log, done, rollups, due))
+        await self._changes.discard(counting.replaced)
+        return counting.is_made
 
     def compact(self) -> AsyncIterator[str]:
         """Make large files of small ones, model by model and day by day; now and then tidy up, too."""

@@ -9,7 +9,9 @@ from cloche.drivers.parquet.actions import Action, File, Snapshot, added, reache
 from cloche.drivers.parquet.changing import Drafts, fetch
 from cloche.drivers.parquet.columns import kept
 from cloche.drivers.parquet.commits import CommitLog
+from cloche.drivers.parquet.due import minutes_due
 from cloche.drivers.parquet.files import KnownIds, Partition, encoded, ids_in, that_may_hold
+from cloche.drivers.parquet.seals import SealFile, check_follows, encoded_seals, sealing, table_of
 from cloche.ports import Mark, Position
 from cloche.values import Record
 
@@ -31,19 +33,30 @@ class Writing:
         self._known = known
         self._records = records
         self._mark = mark
+        self._seal = mark.seal if mark else None
+        self._sealed: SealFile | None = None
         self._files: list[File] = []
         self.new: frozenset[str] = frozenset()
         """The ids of the records that the log did not have."""
 
     async def plan(self, base: Snapshot, drafts: Drafts) -> Sequence[Action]:
-        """Put what is new, once, and anew only where other records are new by now; return what to commit."""
+        """Put what is new, once, and anew only where other records are new by now; return what to commit.
+
+        Raises:
+            SinkUnavailable: their seal does not follow the last one.
+        """
+        if self._seal is not None:
+            check_follows(base, self._seal, self._log.where)
         new = await self._unknown(base)
-        if new != self.new:
-            self._files = list(await asyncio.gather(*(self._put(each, drafts) for each in self._chosen(new))))
-            self.new = new
+        await asyncio.gather(self._put_new(new, drafts), self._put_seal(drafts))
         actions = [added(file, data_change=True) for file in self._files]
+        if new:
+            records = (record for _, chosen in self._chosen(new) for record in chosen.values())
+            actions += minutes_due(base, (record.time_us for record in records))
         if self._mark is not None and self._mark.position > base.positions.get(self._mark.spool, Position()):
             actions.append(reached(self._mark.spool, self._mark.position))
+        if self._seal is not None and self._sealed is not None:
+            actions += sealing(base, self._seal, self._sealed)
         return actions
 
     async def _unknown(self, base: Snapshot) -> frozenset[str]:
@@ -62,12 +75,24 @@ class Writing:
             if chosen:
                 yield partition, chosen
 
+    async def _put_new(self, new: frozenset[str], drafts: Drafts) -> None:
+        if new != self.new:
+            self._files = list(await asyncio.gather(*(self._put(each, drafts) for each in self._chosen(new))))
+            self.new = new
+
     async def _put(self, chosen: tuple[Partition, dict[str, Record]], drafts: Drafts) -> File:
         partition, records = chosen
         file, data = await asyncio.to_thread(lambda: encoded(partition, kept(list(records.values()))))
         await drafts.put(file, data)
         self._known.note(file.path, records)
         return file
+
+    async def _put_seal(self, drafts: Drafts) -> None:
+        if self._seal is None or self._sealed is not None:
+            return
+        file, data = await asyncio.to_thread(encoded_seals, table_of(self._seal))
+        await drafts.put_beside(file.key, data)
+        self._sealed = file
 
 
 class Retiring:

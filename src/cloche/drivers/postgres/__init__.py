@@ -5,9 +5,10 @@ Everything that a connection is told holds for one transaction, as poolers want 
 
 from __future__ import annotations
 
+from cloche.drivers.postgres.dumping import PostgresDumping
 from cloche.drivers.postgres.keys import PostgresKeys
 from cloche.drivers.postgres.leading import PostgresLeadership
 from cloche.drivers.postgres.reader import PostgresReader
 from cloche.drivers.postgres.sink import PostgresSink
 
-__all__ = ["PostgresKeys", "PostgresLeadership", "PostgresReader", "PostgresSink"]
+__all__ = ["PostgresDumping", "PostgresKeys", "PostgresLeadership", "PostgresReader", "PostgresSink"]

@@ -23,6 +23,21 @@ select
 -- title: limit_wait
 select set_config('lock_timeout', %s, true), pg_advisory_xact_lock(%s);
 
+-- title: what_is_there
+-- Whether there is a log, and what a restore has said of it.
+select
+    exists (select 1 from pg_class where relnamespace = to_regnamespace('cloche')),
+    obj_description(to_regnamespace('cloche')::oid, 'pg_namespace');
+
+-- title: create_schema
+-- By who may; who owns one that is there need not be allowed to create another.
+do $$ begin
+    if to_regnamespace('cloche') is null then create schema cloche; end if;
+end $$;
+
+-- title: comment_schema
+comment on schema cloche is {};
+
 -- title: is_attached
 select exists (select 1 from pg_inherits where inhrelid = to_regclass(%s));
 

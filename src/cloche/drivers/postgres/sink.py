@@ -35,6 +35,8 @@ class PostgresSink:
     database, when it is first used, and again after anything has failed.
     """
 
+    rest_s: Final = 0.0
+
     def __init__(self, address: Address) -> None:
         self._address = address
         self._turn = asyncio.Lock()

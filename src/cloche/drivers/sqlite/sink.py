@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -43,6 +43,8 @@ class SqliteSink:
         NewerFormat: a later Cloche made the file.
         LogCorrupt: it is no database.
     """
+
+    rest_s: Final = 0.0
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -62,7 +62,7 @@ def _copy(path: Path, copy: sqlite3.Connection, progress: Callable[[float], None
 
         def rest(status: int, remaining: int, total: int) -> None:
             del status
-            progress(1 - remaining / total)
+            progress(1 - remaining / max(total, 1))  # it has none before its first page
             time.sleep(min(time.monotonic() - rested[0], _REST_S))
             rested[0] = time.monotonic()
 

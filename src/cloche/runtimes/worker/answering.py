@@ -13,6 +13,7 @@ from cloche.model import CallInfo, Refusal
 from cloche.runtimes.worker.flavors.asking import Predict
 from cloche.runtimes.worker.manifest import Each, Manifest
 from cloche.runtimes.worker.outputs import InvalidValue, WrongCount, items_of, to_json_value
+from cloche.runtimes.worker.precision import single_precision
 from cloche.runtimes.worker.ranking import flatten, ranked
 from cloche.runtimes.worker.tracebacks import author_traceback, clean_text
 from cloche.runtimes.worker.values import InvalidRow
@@ -243,8 +244,6 @@ def _ranked(each: Each, ids: Sequence[Any], outputs: Sequence[Any], refusals: Re
 
 def _narrow(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
     """Round fields to the single precision in which the model was promised them."""
-    from cloche.runtimes.worker.columns import single_precision
-
     for name in names:
         for row, value in zip(rows, single_precision([row.get(name) for row in rows]), strict=True):
             row[name] = value

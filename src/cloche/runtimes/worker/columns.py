@@ -7,24 +7,23 @@ from __future__ import annotations
 
 import base64
 import binascii
-import struct
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from cloche.runtimes.worker.categories import canonical
 from cloche.runtimes.worker.instants import UNITS, parse_instant
 from cloche.runtimes.worker.manifest import Column
-from cloche.runtimes.worker.values import InvalidRow
+from cloche.runtimes.worker.precision import single_precision
+from cloche.runtimes.worker.values import FrameError
 
 Build = Callable[[Sequence[Any]], Any]
 """Makes an array (an `object` column as a Series) of JSON values, None where a row has none."""
-
-
-class FrameError(InvalidRow):
-    """A frame, or a row for one, that can't be used; the text says which column, and why."""
 
 
 def dtype_of(text: str) -> Any:
@@ -33,8 +32,6 @@ def dtype_of(text: str) -> Any:
     Raises:
         FrameError: this pandas does not have it.
     """
-    import pandas as pd
-
     try:
         if text.startswith("str["):
             return pd.StringDtype(text[4:-1], na_value=float("nan"))
@@ -52,20 +49,7 @@ def builder_of(column: Column) -> Build:
     return (lambda values: build(single_precision(values))) if column.float32 else build
 
 
-def single_precision(values: Sequence[Any]) -> list[Any]:
-    """Return the numbers rounded to float32, None where there is none."""
-    import numpy as np
-
-    with suppress(struct.error, OverflowError):  # unless all are numbers; what is too large is infinite
-        return list(struct.unpack(form := f"{len(values)}f", struct.pack(form, *values)))
-    with np.errstate(over="ignore"):
-        return [None if value is None else float(np.float32(value)) for value in values]
-
-
 def _builder(dtype: Any, column: Column) -> Build:
-    import numpy as np
-    import pandas as pd
-
     if dtype.kind == "O" and isinstance(dtype, np.dtype):
         return partial(_objects, column)
     if isinstance(dtype, np.dtype):
@@ -79,8 +63,6 @@ def _builder(dtype: Any, column: Column) -> Build:
 
 def _plain_builder(dtype: Any, column: Column) -> Build:
     """Return the function for one of numpy's dtypes."""
-    import numpy as np
-
     if dtype.kind == "f":
         return partial(_floats, column, dtype)
     if dtype.kind == "M":
@@ -93,16 +75,12 @@ def _plain_builder(dtype: Any, column: Column) -> Build:
 
 
 def _floats(column: Column, dtype: Any, values: Sequence[Any]) -> Any:
-    import numpy as np
-
     numbers = np.array([_number(value, column) for value in values], dtype=np.float64)
     with np.errstate(over="ignore"):
         return numbers.astype(dtype, copy=False)
 
 
 def _integers(column: Column, dtype: Any, values: Sequence[Any]) -> Any:
-    import numpy as np
-
     limits = np.iinfo(dtype)
     for value in _no_null(values, column):
         if int(_checked_number(value, column)) != value:
@@ -114,17 +92,12 @@ def _integers(column: Column, dtype: Any, values: Sequence[Any]) -> Any:
 
 def _texts(column: Column, dtype: Any, values: Sequence[Any]) -> Any:
     """Build numpy strings, wider than those of training where they must be."""
-    import numpy as np
-
     texts = np.array([_checked(value, str, column) for value in _no_null(values, column)], dtype=np.str_)
     return texts.astype(dtype) if texts.dtype.itemsize <= dtype.itemsize else texts
 
 
 def _nullable(dtype: Any, build: Build, values: Sequence[Any]) -> Any:
     """Build an array of a dtype that keeps a mask, or of Arrow's, around a plain one."""
-    import numpy as np
-    import pandas as pd
-
     filler = False if dtype.kind == "b" else 0
     filled = build([filler if value is None else value for value in values])
     if isinstance(dtype, pd.ArrowDtype):
@@ -135,8 +108,6 @@ def _nullable(dtype: Any, build: Build, values: Sequence[Any]) -> Any:
 
 def _instants(column: Column, dtype: Any, values: Sequence[Any]) -> Any:
     """Build a datetime64 array of UTC times, cutting off what is finer than its unit."""
-    import numpy as np
-
     size = UNITS[np.datetime_data(dtype)[0]]
     missing = np.iinfo(np.int64).min
     try:
@@ -149,17 +120,12 @@ def _instants(column: Column, dtype: Any, values: Sequence[Any]) -> Any:
 
 
 def _zoned(column: Column, dtype: Any, values: Sequence[Any]) -> Any:
-    import numpy as np
-    import pandas as pd
-
     naive = _instants(column, np.dtype(f"datetime64[{dtype.unit}]"), values)
     return pd.DatetimeIndex(naive).tz_localize("UTC").tz_convert(dtype.tz).array
 
 
 def _category_builder(column: Column) -> Build:
     """Return the function for a categorical; a value that is no category of training becomes missing."""
-    import pandas as pd
-
     stored = column.categories or []
     inner = Column(column.name, column.categories_dtype or "object", column.kind)
     dtype = pd.CategoricalDtype(pd.Index(builder_of(inner)(stored)), ordered=column.ordered)
@@ -176,25 +142,8 @@ def _category_builder(column: Column) -> Build:
     return build
 
 
-def canonical(column: Column) -> Callable[[Any], Any]:
-    """Return the function that gives JSON values which mean the same category the same key.
-
-    It raises ValueError for a time that is not RFC 3339.
-    """
-    if column.kind == "datetime":
-        return parse_instant
-    if column.kind == "number" and str(column.categories_dtype).lower() in ("float16", "float32"):
-        import numpy as np
-
-        narrow = np.dtype(str(column.categories_dtype).lower()).type
-        return lambda value: float(narrow(value)) if type(value) in (int, float) else str(value)
-    return lambda value: (isinstance(value, bool), value)
-
-
 def _objects(column: Column, values: Sequence[Any]) -> Any:
     """Build what an object column held, with the missing value it had."""
-    import pandas as pd
-
     missing = {"none": None, "nan": float("nan"), "na": pd.NA, "nat": pd.NaT}[column.missing or "none"]
     element = _ELEMENTS.get(column.kind, _same)
     try:

@@ -35,6 +35,8 @@ _OPENING_FILES = 0b110
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _CREATE_RULESET_VERSION = 1
 _RULE_PATH_BENEATH = 1
+_PATH_BENEATH = struct.Struct("=Qi")
+"""What is allowed, and the folder or file that it is allowed in and below."""
 _WRITE_FILE, _TRUNCATE = 1 << 1, 1 << 14
 _REMOVE_AND_MAKE = 0b1_1111_1111 << 4
 _REFER = 1 << 13
@@ -116,11 +118,6 @@ class _Ruleset(ctypes.Structure):
     _fields_ = (("files", ctypes.c_uint64), ("net", ctypes.c_uint64), ("scoped", ctypes.c_uint64))
 
 
-class _PathBeneath(ctypes.Structure):
-    _pack_ = 1
-    _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
-
-
 def _restrict(libc: ctypes.CDLL, writable: list[str] | None, network: bool) -> None:
     """Enter a domain of Landlock, as far as this kernel knows it (its versions are numbered)."""
     version = libc.syscall(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION)
@@ -155,8 +152,8 @@ def _devices() -> Iterator[Path]:
 def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, files: int) -> None:
     with suppress(OSError), _opened(path) as place:
         is_folder = stat.S_ISDIR(os.fstat(place).st_mode)
-        rule = _PathBeneath(files if is_folder else files & (_WRITE_FILE | _TRUNCATE), place)
-        libc.syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(rule), 0)
+        rule = _PATH_BENEATH.pack(files if is_folder else files & (_WRITE_FILE | _TRUNCATE), place)
+        libc.syscall(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, rule, 0)
 
 
 @contextmanager

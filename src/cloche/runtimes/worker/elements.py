@@ -9,9 +9,14 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from cloche.runtimes.worker.columns import FrameError, dtype_of, single_precision
+import numpy as np
+import pandas as pd
+
+from cloche.runtimes.worker.columns import dtype_of
 from cloche.runtimes.worker.instants import UNITS, format_instant
 from cloche.runtimes.worker.manifest import Column
+from cloche.runtimes.worker.precision import single_precision
+from cloche.runtimes.worker.values import FrameError
 
 _KINDS: dict[frozenset[type], str] = {
     frozenset(): "string",
@@ -56,9 +61,6 @@ def describe_column(name: str, values: Any, training: Any = None) -> dict[str, A
 
 def _dtype_text(dtype: Any, name: str) -> str:
     """Return the text that `dtype_of` reads back to this dtype."""
-    import numpy as np
-    import pandas as pd
-
     if isinstance(dtype, pd.CategoricalDtype):
         return "category"
     if isinstance(dtype, np.dtype) and dtype.kind == "U":
@@ -74,9 +76,6 @@ def _dtype_text(dtype: Any, name: str) -> str:
 
 
 def _is_supported(dtype: Any) -> bool:
-    import numpy as np
-    import pandas as pd
-
     if isinstance(dtype, np.dtype):
         return (dtype.kind in "fiubO" and dtype.itemsize <= 8) or (
             dtype.kind == "M" and np.datetime_data(dtype) in [(unit, 1) for unit in UNITS]
@@ -95,8 +94,6 @@ def _reads_as(text: str, dtype: Any) -> bool:
 
 def _describe_dtype(dtype: Any) -> dict[str, Any]:
     """Return kind and missing value of a dtype that says both."""
-    import pandas as pd
-
     if isinstance(dtype, pd.StringDtype):
         return {"kind": "string", "missing": "nan" if isinstance(dtype.na_value, float) else "na"}
     kind = {"f": "number", "i": "integer", "u": "integer", "b": "boolean", "M": "datetime", "U": "string"}[dtype.kind]
@@ -105,8 +102,6 @@ def _describe_dtype(dtype: Any) -> dict[str, Any]:
 
 
 def _describe_categories(name: str, dtypes: Sequence[Any]) -> dict[str, Any]:
-    import pandas as pd
-
     dtype = dtypes[0]
     if any(other != dtype for other in dtypes):
         raise FrameError(f"column {name!r} has other categories in the examples than in training")
@@ -142,15 +137,10 @@ def _describe_objects(name: str, parts: Sequence[Any]) -> dict[str, Any]:
 
 
 def _is_missing(values: Any) -> Any:
-    import numpy as np
-    import pandas as pd
-
     return np.asarray(pd.isna(values))
 
 
 def _mark(value: Any, name: str) -> str:
-    import pandas as pd
-
     if isinstance(value, float):
         return "nan"
     marks = {id(None): "none", id(pd.NA): "na", id(pd.NaT): "nat"}
@@ -160,8 +150,6 @@ def _mark(value: Any, name: str) -> str:
 
 
 def _python_type(value: Any) -> type:
-    import numpy as np
-
     for numpy_type, python_type in ((np.str_, str), (np.bool_, bool), (np.integer, int), (np.floating, float)):
         if isinstance(value, numpy_type):
             return python_type
@@ -192,8 +180,6 @@ def column_to_json(values: Any, column: Column) -> list[Any]:
 
 
 def _categories_to_json(values: Any, column: Column) -> list[Any]:
-    import pandas as pd
-
     categories = values.cat.categories
     inner = Column(column.name, _dtype_text(categories.dtype, column.name), column.kind)
     texts = column_to_json(pd.Series(categories, dtype=categories.dtype), inner)
@@ -202,8 +188,6 @@ def _categories_to_json(values: Any, column: Column) -> list[Any]:
 
 def _ticks(values: Any) -> list[int]:
     """Return nanoseconds UTC since 1970 of a column of times."""
-    import numpy as np
-
     if getattr(values.dtype, "tz", None) is not None:
         values = values.dt.tz_convert("UTC").dt.tz_localize(None)
     plain = np.asarray(values)

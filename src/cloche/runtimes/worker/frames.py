@@ -14,12 +14,13 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any
 
-from cloche.runtimes.worker.columns import FrameError, builder_of, dtype_of
+import numpy as np
+import pandas as pd
+
+from cloche.runtimes.worker.columns import builder_of, dtype_of
 from cloche.runtimes.worker.elements import column_to_json, describe_column
 from cloche.runtimes.worker.manifest import Column
-from cloche.runtimes.worker.values import read_at
-
-__all__ = ["FrameBuilder", "FrameError", "build_array", "build_frame", "describe_frame", "rows_to_json"]
+from cloche.runtimes.worker.values import FrameError, read_at
 
 _NUMBERS = {float, int, type(None)}
 
@@ -31,9 +32,6 @@ class FrameBuilder:
     """Builds frames and arrays of the same columns, again and again."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
-        import numpy as np
-        import pandas as pd
-
         self._names = [column.name for column in columns]
         self._index = pd.Index(self._names)
         self._builders = [builder_of(column) for column in columns]
@@ -48,8 +46,6 @@ class FrameBuilder:
         Raises:
             FrameError: a row has a value that its column can't hold.
         """
-        import pandas as pd
-
         if self._only is not None and self._only.kind in "fiub":
             return pd.DataFrame(self.array(rows), columns=self._index)
         return pd.DataFrame(dict(zip(self._names, self._arrays(rows), strict=True)), columns=self._index)
@@ -60,8 +56,6 @@ class FrameBuilder:
         Raises:
             FrameError: a row has a value that its column can't hold.
         """
-        import numpy as np
-
         if self._only is None:
             return self.frame(rows).to_numpy()
         if self._only.kind == "f":
@@ -86,16 +80,6 @@ class FrameBuilder:
             read_at(name, build, [row.get(name) for row in rows])
             for name, build in zip(self._names, self._builders, strict=True)
         ]
-
-
-def build_frame(rows: Sequence[Row], columns: Sequence[Column]) -> Any:
-    """Return the rows as a DataFrame of these columns."""
-    return FrameBuilder(columns).frame(rows)
-
-
-def build_array(rows: Sequence[Row], columns: Sequence[Column]) -> Any:
-    """Return the rows as a two-dimensional array of these columns."""
-    return FrameBuilder(columns).array(rows)
 
 
 def describe_frame(data: Any, training: Any = None) -> dict[str, Any]:
@@ -141,9 +125,6 @@ def rows_to_json(data: Any, columns: Sequence[Column]) -> list[dict[str, Any]]:
 
 def _columns(data: Any) -> dict[str, Any]:
     """Return the columns of a DataFrame as Series, or of an array as one-dimensional arrays."""
-    import numpy as np
-    import pandas as pd
-
     if isinstance(data, np.ndarray):
         if data.ndim != 2:
             raise FrameError(f"an array of {data.ndim} dimensions is no table; give one of shape (rows, columns)")

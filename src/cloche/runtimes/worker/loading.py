@@ -7,6 +7,7 @@ import gzip
 import lzma
 import mmap
 import pickle
+import platform
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -26,8 +27,16 @@ _WRITERS = ("dill", "cloudpickle", "joblib")
 """Packages that read what they have written."""
 
 
+_CARRIES_CODE = (b"CodeType", b"_create_code")
+"""What cloudpickle and dill name in a pickle that carries functions, and does not merely refer to them."""
+
+
 class Damaged(ValueError):
     """A file is no pickle, or not all of one."""
+
+
+class CodeOfAnotherPython(RuntimeError):
+    """A pickle carries functions as byte code, which only the Python that made it can run."""
 
 
 def unpickle(path: Path) -> Any:
@@ -86,6 +95,30 @@ def _read_dill(path: Path) -> Any:
 def _read_pickle(path: Path) -> Any:
     with path.open("rb") as file:
         return pickle.load(file)  # noqa: S301  in a worker, of a file whose digest was checked
+
+
+def check_byte_code(folder: Path, python: str) -> None:
+    """Check that this Python can run the functions in a bundle's pickles: another would crash, or answer anything.
+
+    Args:
+        folder: of the bundle.
+        python: which made it, `3.11.7`; empty where nobody has looked.
+
+    Raises:
+        CodeOfAnotherPython: it can't; with what to do.
+    """
+    made, here = (".".join(version.split(".")[:2]) for version in (python, platform.python_version()))
+    if made in ("", here):
+        return
+    for path in sorted((folder / "files").rglob("*")):
+        if path.is_file() and path.stat().st_size and _carries_code(path):
+            said = f"{path.name} carries functions as byte code of Python {made}, and this is Python {here}"
+            raise CodeOfAnotherPython(f'{said}. Have its environment built: workers.environments = "build"')
+
+
+def _carries_code(path: Path) -> bool:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(name) >= 0 for name in _CARRIES_CODE)
 
 
 def import_code(folder: Path) -> None:

@@ -69,6 +69,8 @@ class Manifest:
     fields: dict[str, Field] | None = None
     row_type: str | None = None
     on_unseen: str = "pass"
+    python: str = ""
+    """The version of Python that made it, such as 3.11.7; empty where nobody has looked."""
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -80,6 +82,7 @@ def read_manifest(folder: Path) -> Manifest:
     stored = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     if stored["format"] > FORMAT:
         raise ValueError(f"the bundle has format {stored['format']}; this worker reads up to {FORMAT}")
+    stored["python"] = (stored.get("environment") or {}).get("python", "")
     stored["columns"] = columns_of(stored["frame"]) if stored.get("frame") else None
     stored["each"] = _take(Each, stored["each"]) if stored.get("each") else None
     stored["fields"] = fields_of(stored["fields"]) if stored.get("fields") else None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cloche.model import CallInfo, Refusal
-from cloche.runtimes.worker.columns import canonical
+from cloche.runtimes.worker.categories import canonical
 from cloche.runtimes.worker.manifest import Column, Manifest
 from cloche.runtimes.worker.outputs import items_of
 

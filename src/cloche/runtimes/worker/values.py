@@ -32,6 +32,10 @@ class InvalidRow(ValueError):
         return type(self)(str(self), f"/{str(name).replace('~', '~0').replace('/', '~1')}{self.pointer}")
 
 
+class FrameError(InvalidRow):
+    """A frame, or a row for one, that can't be used; the text says which column, and why."""
+
+
 def read_at(name: str | int, read: Read, value: Any) -> Any:
     """Read what is called `name` in an object or list.
 

@@ -122,6 +122,7 @@ class Sum:
         return [math.fsum(min(row.get(name) or 0.0, 1e9) for name in "abcd") for row in rounded(rows)]
 
     def of_columns(self, column, rows):
+        assert rows, "libraries may not take a question about nothing"
         return self.of_rows([dict(zip("abcd", row, strict=True)) for row in zip(*map(column, "abcd"), strict=True)])
 
 

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloche.runtimes.worker.columns import FrameError
-from cloche.runtimes.worker.frames import FrameBuilder, build_array, build_frame, describe_frame, rows_to_json
+from cloche.runtimes.worker.frames import FrameBuilder, describe_frame, rows_to_json
 from cloche.runtimes.worker.manifest import Column, columns_of
+from cloche.runtimes.worker.values import FrameError
 
 EXAMPLES = 200 if os.environ.get("CLOCHE_PROVE") else 15
 PANDAS = int(pd.__version__.split(".")[0])
@@ -27,6 +27,14 @@ ROWS = 5
 finite = st.floats(allow_nan=False, allow_infinity=False)
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
 Make = Callable[[list[Any]], Any]
+
+
+def build_frame(rows: list[dict[str, Any]], columns: list[Column]) -> Any:
+    return FrameBuilder(columns).frame(rows)
+
+
+def build_array(rows: list[dict[str, Any]], columns: list[Column]) -> Any:
+    return FrameBuilder(columns).array(rows)
 
 
 def series(dtype: Any) -> Make:

@@ -20,7 +20,7 @@ from typing import Any
 from cloche.runtimes.worker.confinement import confine
 from cloche.runtimes.worker.flavors import FLAVORS
 from cloche.runtimes.worker.integrity import check_bundle
-from cloche.runtimes.worker.loading import import_code
+from cloche.runtimes.worker.loading import check_byte_code, import_code
 from cloche.runtimes.worker.manifest import Manifest, read_manifest
 from cloche.runtimes.worker.tracebacks import author_traceback
 
@@ -86,6 +86,7 @@ def _converted(model: Any, manifest: Manifest, folder: Path, trees: int | None) 
 
 def _load(folder: Path, manifest: Manifest) -> Any:
     """Return the model as its library's Python package has it."""
+    check_byte_code(folder, manifest.python)
     import_code(folder)
     path = folder / manifest.entry
     if manifest.flavor == "xgboost":

@@ -27,7 +27,7 @@ from cloche.runtimes.worker.flavors import (
 )
 from cloche.runtimes.worker.flavors.asking import Ask, Predict, framed
 from cloche.runtimes.worker.flavors.rows import reading
-from cloche.runtimes.worker.loading import import_code
+from cloche.runtimes.worker.loading import check_byte_code, import_code
 from cloche.runtimes.worker.manifest import Manifest
 from cloche.runtimes.worker.unseen import without_unseen
 
@@ -67,6 +67,7 @@ FLAVORS = {
 
 def load_predict(folder: Path, manifest: Manifest) -> Predict:
     """Load the model of a bundle. This runs the author's code, and may raise whatever it raises."""
+    check_byte_code(folder, manifest.python)
     import_code(folder)
     flavor = _flavor(manifest)
     ask = flavor.ask_of(flavor.load(folder, manifest), manifest)

@@ -9,7 +9,9 @@ from functools import partial
 from typing import Any
 
 from cloche.model import CallInfo, Refusal
+from cloche.runtimes.worker.framing import array_builder, frame_builder
 from cloche.runtimes.worker.manifest import Manifest
+from cloche.runtimes.worker.parameters import signature_of
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -30,13 +32,10 @@ def framed(ask: Ask, manifest: Manifest) -> Predict:
         return ask
     if manifest.columns is None:
         raise ValueError(f"a model that takes a {manifest.takes} needs a frame contract, and the manifest has none")
-    from cloche.runtimes.worker.frames import FrameBuilder
-
     if manifest.takes == "array":
         # publishing has proved that it answers arrays as it does frames; said again at each call, it is noise
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
-    builder = FrameBuilder(manifest.columns)
-    build = builder.frame if manifest.takes == "frame" else builder.array
+    build = (frame_builder if manifest.takes == "frame" else array_builder)(manifest.columns)
     return lambda rows, infos: ask(build(rows), infos)
 
 
@@ -68,7 +67,7 @@ def _answer_one(method: Callable[..., Any], given: tuple[Any, ...]) -> Any:
 def takes_call_info(method: Callable[..., Any]) -> bool:
     """Tell whether a function wants a CallInfo: by a second positional argument that has no default, or None."""
     try:
-        parameters = list(inspect.signature(method).parameters.values())
+        parameters = list(signature_of(method).parameters.values())
     except (TypeError, ValueError):
         return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

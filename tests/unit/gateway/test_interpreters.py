@@ -11,7 +11,8 @@ import pytest
 
 from cloche.environments.uv import Tell
 from cloche.errors import EnvironmentNotBuilt, PackagesElsewhere, VersionLoading
-from cloche.gateway.versions import Versions, why_not
+from cloche.gateway.loading import why_not
+from cloche.gateway.versions import Versions
 from cloche.log.spool import SpoolState
 from cloche.registry.bundle import Manifest
 from cloche.registry.catalog import Registry
@@ -81,15 +82,15 @@ async def test_a_release_waits_for_it_and_the_old_one_answers(shop: Shop, yard: 
         await shop.release("2.0.0")
         await follows.follower.look()
         await until(lambda: yard.asked)
-        (waiting,) = follows.follower.waiting
+        (waiting,) = follows.progress.waiting
         assert (waiting.release, waiting.answering, waiting.doing) == (2, 1, BUILDING)
-        health = Health(follows.follower, QuietSpool(), Line(), Siblings.alone(shop.folder)).state()
+        health = Health(follows.progress, QuietSpool(), Line(), Siblings.alone(shop.folder)).state()
         assert (health.ready, health.notices) == (True, [f"toy release 2: {BUILDING}; release 1 answers"])
         assert (await follows.ask())["output"] == "1.0.0"
         yard.go_on.set()
-        await follows.follower.settled(20)
+        await follows.progress.settled(20)
         assert (await follows.ask())["output"] == "2.0.0"
-        assert (follows.follower.waiting, yard.asked) == ([], 1)
+        assert (follows.progress.waiting, yard.asked) == ([], 1)
 
 
 async def test_a_call_back_in_time_does_not_wait_for_it(shop: Shop, yard: Yard) -> None:
@@ -121,7 +122,7 @@ async def test_where_it_can_not_be_built_the_old_one_goes_on(
         await follows.look()
         await shop.release("2.0.0")
         await follows.look()
-        (waiting,) = follows.follower.waiting
+        (waiting,) = follows.progress.waiting
         assert (waiting.version, waiting.reason, waiting.passing) == ("2.0.0", str(failure), passing)
         assert follows.versions.doing([shop.pinned("2.0.0").digest]) is None
         assert (await follows.ask())["output"] == "1.0.0"

@@ -1,0 +1,18 @@
+"""Numbers as models read them that compute in single precision."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+
+def single_precision(values: Sequence[Any]) -> list[Any]:
+    """Return the numbers rounded to float32, None where there is none."""
+    import numpy as np
+
+    with suppress(struct.error, OverflowError):  # unless all are numbers; what is too large is infinite
+        return list(struct.unpack(form := f"{len(values)}f", struct.pack(form, *values)))
+    with np.errstate(over="ignore"):
+        return [None if value is None else float(np.float32(value)) for value in values]
