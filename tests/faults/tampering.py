@@ -236,7 +236,7 @@ def put_a_link(target: Target, version: Version, chance: random.Random) -> bool:
 def rewrite_the_manifest(target: Target, version: Version, chance: random.Random) -> bool:
     """Say something else in it, in the store or on the host or in both, and sign that: by nobody who is known."""
     places = [path for path in target.objects(version) if path.name == "manifest.json"]
-    said = json.loads(places[0].read_bytes())
+    said = json.loads(target.published[version]["manifest.json"])
     lie = chance.choice(
         [
             {"description": "another one"},
