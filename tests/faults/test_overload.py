@@ -110,9 +110,10 @@ async def test_callers_who_hang_up_leave_nothing_behind(
     call = call_to(server, "steady")
     by_asgi = call.replace(b"/predict ", b"/%70redict ")  # an address like this is none for the fast lane
     for way in (call, by_asgi):
-        before = abandoned(server)
-        await abort_some(server.port, [way] * 50)
-        until(lambda before=before: abandoned(server) > before)
+        before, until_s = abandoned(server), time.monotonic() + 30
+        while abandoned(server) == before:  # on a busy machine callers may be gone before any of them is read
+            assert time.monotonic() < until_s, "no call was given up"
+            await abort_some(server.port, [way] * 50)
     files, memory = open_files(server.gateway), memory_mb(server.gateway)
     await abort_some(server.port, [call, by_asgi] * (ABORTED // 2))
     until(lambda: open_files(server.gateway) <= files + 5)

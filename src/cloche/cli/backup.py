@@ -26,7 +26,6 @@ from cloche.secrets import without_secrets
 from cloche.settings import Settings
 
 _DATABASES = ("postgres://", "postgresql://")
-_THE_LOG = "the log at"
 
 
 @click.command()
@@ -69,7 +68,7 @@ def backup(place: Place, url: str, without_database: bool, as_json: bool) -> Non
         summary = msgspec.to_builtins(made.backup)
         show.document({**summary, "files": len(made.backup.files), "where": made.where, "written": made.written})
     else:
-        _say(made, place.home, settings)
+        _say(made, place.home, settings, is_dumped=database is not None)
 
 
 def open_place(url: str, option: str) -> ObjectStore:
@@ -88,14 +87,14 @@ def _address(url: str) -> str:
     return url if "://" in url else Path(url).expanduser().resolve().as_uri()
 
 
-def _say(made: Made, home: Home, settings: Settings) -> None:
+def _say(made: Made, home: Home, settings: Settings, *, is_dumped: bool) -> None:
     show.facts(
         [
             ("backup", made.backup.id),
             ("place", made.where),
             ("files", f"{len(made.backup.files):,}, {made.backup.size / 1e6:,.1f} MB"),
             ("written", f"{made.written / 1e6:,.1f} MB; the rest was there from earlier backups"),
-            ("log", _log_in(made.backup, home, settings)),
+            ("log", _log_in(made.backup, home, settings, is_dumped=is_dumped)),
             ("releases", "NOT in it" if settings.registry else f"up to {made.backup.newest_release or 0}"),
         ]
     )
@@ -104,14 +103,12 @@ def _say(made: Made, home: Home, settings: Settings) -> None:
     click.echo(f"Restore it with: cloche --home FOLDER restore --from {made.where} --backup {made.backup.id}")
 
 
-def _log_in(backup: Backup, home: Home, settings: Settings) -> str:
-    """Return what a backup has of the log, in words."""
+def _log_in(backup: Backup, home: Home, settings: Settings, *, is_dumped: bool) -> str:
+    """Return what a backup has of the log, in words; `is_dumped` says whether a database was asked for it."""
     if backup.database is not None:
         return f"{backup.database.size / 1e6:,.1f} MB, from {backup.database.where}"
-    if any(sentence.startswith(_THE_LOG) for sentence in backup.elsewhere):
-        return "NOT in it"
     if (log := _log_of(home, settings)) != str(home.log):
-        return f"nothing was written to {log} yet"
+        return f"nothing was written to {log} yet" if is_dumped else "NOT in it"
     size = sum(kept.size for kept in backup.files if home.path / kept.path == home.log)
     return f"{size / 1e6:,.1f} MB; SQLite changes all over, so most of it is copied each time"
 
@@ -124,11 +121,11 @@ def _elsewhere(home: Home, settings: Settings, without_database: bool) -> Iterat
     if log.startswith(_DATABASES):
         if without_database:
             yield (
-                f"{_THE_LOG} {log}. Copy it each time after this, with its user and password, with "
+                f"the log at {log}. Copy it each time after this, with its user and password, with "
                 f"`pg_dump --format=custom --schema=cloche --file=cloche.dump {log}`; `pg_restore` brings it back"
             )
     elif log != str(home.log):
-        yield f"{_THE_LOG} {log}. Copy it each time after this, with what that store has for it"
+        yield f"the log at {log}. Copy it each time after this, with what that store has for it"
     if settings.idempotency:
         yield f"answers to repeated calls at {without_secrets(settings.idempotency)}. They are kept for a day"
 

@@ -26,7 +26,7 @@ _PACE_S: Final = 1.0
 """Where records come one by one, those of a spool are committed so often: each commit is some objects, and costs."""
 
 _REST: Final = 30
-"""So many times as long a span is left alone that was counted, since that is two objects more."""
+"""For so many paces a span is left alone that was counted: to count it again costs two objects more."""
 
 _MANY_RECORDS: Final = 500
 _MANY_BYTES: Final = 1024 * 1024
