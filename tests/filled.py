@@ -7,9 +7,13 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import psycopg
 
+from cloche.drivers.postgres import PostgresSink
+from cloche.drivers.postgres.address import Address
 from cloche.drivers.sqlite import SqliteSink
 from cloche.drivers.sqlite.statements import STATEMENTS, titled
 from cloche.log.columns import pack_text
@@ -36,6 +40,10 @@ CALL = Personal(
 _FILL = """
 with recursive made(n) as (select 0 union all select n + 1 from made where n < {many} - 1)
 insert into main.{table} ({columns}) select {values} from made cross join sample_{table}
+"""
+_FILL_POSTGRES = """
+insert into cloche.{table} ({columns})
+select {values} from generate_series(0::bigint, {last}) n cross join cloche.{table} where time_us = 0
 """
 
 
@@ -112,3 +120,44 @@ def _multiply(connection: sqlite3.Connection, filling: Filling) -> None:
     for statement in titled("index_"):
         connection.execute(statement)
     connection.execute("pragma journal_mode = wal")
+
+
+async def fill_postgres(url: str, filling: Filling) -> int:
+    """Write a log in PostgreSQL; all of it is due to be counted. Return its size in bytes."""
+    first = msgspec.structs.replace(sample(), time_us=0)
+    end_us = filling.began_us + filling.hours * HOUR_US
+    days = [*range(filling.began_us, end_us, 24 * HOUR_US), end_us]
+    sink = PostgresSink(Address.from_url(url))
+    await sink.write(
+        [first, *(msgspec.structs.replace(first, id=filling.id_of(-n), time_us=at) for n, at in enumerate(days, 1))]
+    )
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("set synchronous_commit = off")
+        connection.execute("alter table cloche.inference disable trigger note_due")
+        for table in ("inference", "personal"):
+            _multiply_in_postgres(connection, table, filling)
+        connection.execute("alter table cloche.inference enable trigger note_due")
+        connection.execute("truncate cloche.rollup_due")
+        size = "select sum(pg_total_relation_size(relid)) from pg_partition_tree(%s)"
+        sizes = [connection.execute(size, (f"cloche.{table}",)).fetchone() for table in ("inference", "personal")]
+    await sink.roll_up([], [], [filling.uncounted])
+    await sink.close()
+    return sum(int(found[0]) for found in sizes if found)
+
+
+def _multiply_in_postgres(connection: psycopg.Connection[Any], table: str, filling: Filling) -> None:
+    time_us = f"{filling.began_us} + n * {filling.step_us}"
+    changed = {
+        "id": f"(lpad(to_hex(({time_us}) / 1000), 12, '0') || '7abc' || left(md5(n::text), 16))::uuid",
+        "time_us": time_us,
+        "model": f"'model-' || n % {filling.models}",
+        "subject": f"'visitor-' || n * 7919 % {filling.subjects}",
+    }
+    connection.execute(f"delete from cloche.{table} where time_us > 0")
+    query = "select column_name from information_schema.columns where table_name = %s order by ordinal_position"
+    columns = [name for (name,) in connection.execute(query, (table,))]
+    values = ", ".join(changed.get(name, name) for name in columns)
+    fill = _FILL_POSTGRES.format(table=table, columns=", ".join(columns), values=values, last=filling.many - 1)
+    connection.execute(fill)
+    connection.execute(f"delete from cloche.{table} where time_us = 0")
+    connection.execute(f"analyze cloche.{table}")
