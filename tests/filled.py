@@ -160,4 +160,4 @@ def _multiply_in_postgres(connection: psycopg.Connection[Any], table: str, filli
     fill = _FILL_POSTGRES.format(table=table, columns=", ".join(columns), values=values, last=filling.many - 1)
     connection.execute(fill)
     connection.execute(f"delete from cloche.{table} where time_us = 0")
-    connection.execute(f"analyze cloche.{table}")
+    connection.execute(f"vacuum (analyze) cloche.{table}")  # as autovacuum has a log that grew over a month

@@ -161,9 +161,7 @@ class _Attempt:
             _manifest(draft, self._packed, cast("Flavor", found.flavor), examples), takes=takes
         )
         settled = settle(draft, found, begun, lambda manifest: self._author(manifest, examples))
-        if self._kind.is_asked_here:
-            settled = faster(settled, examples, lambda manifest: self._author(manifest, examples))
-        return settled, examples
+        return faster(settled, examples, lambda manifest: self._author(manifest, examples)), examples
 
     def _author(self, manifest: Manifest, examples: Examples) -> list[Outcome]:
         """Ask the author's object; where this process does not open it, a worker of its own."""

@@ -149,7 +149,7 @@ def faster(settled: Settled, examples: Examples, answer: Answer) -> Settled:
     manifest = msgspec.structs.replace(settled.manifest, takes="array")
     try:
         outcomes = answer(manifest)
-    except NotPublishable:
+    except (NotPublishable, DoesNotLoad):
         return settled
     return Settled(manifest, outcomes) if outcomes == settled.outcomes else settled
 

@@ -57,6 +57,10 @@ class Attached:
         """Have something else become of it if it does not answer its calls."""
         self._watch = watch
 
+    def understands(self, protocol: int) -> None:
+        """Learn which protocol it speaks."""
+        self.connection.protocol = protocol
+
     def take_back(self) -> tuple[list[Call], float]:
         """Return its calls, which it does not have any more, and the seconds that it had them for."""
         batch, self.batch = self.batch, []

@@ -94,16 +94,16 @@ class Backlog:
         wait_s = begins - now + queue.rows_before(ask) * self.pace.row_s / workers
         if queue.calls and wait_s > HEADROOM * (call.deadline - now):
             raise self._overloaded(ask, wait_s)
-        if queue.calls >= self._cap.calls or queue.bytes + len(ask.payload) > MOST_BYTES:
-            self._make_room(ask, wait_s)
+        if queue.calls >= self._cap.calls or queue.bytes + call.size > MOST_BYTES:
+            self._make_room(call, wait_s)
         self._due = min(self._due, now + ask.batching.max_wait_ms / 1000)
         queue.push(call)
 
-    def _make_room(self, ask: Ask, wait_s: float) -> None:
-        victim = self._queue.victim(ask)
-        if victim is None or self._queue.bytes - len(victim.ask.payload) + len(ask.payload) > MOST_BYTES:
+    def _make_room(self, call: Call, wait_s: float) -> None:
+        victim = self._queue.victim(call.ask)
+        if victim is None or self._queue.bytes - victim.size + call.size > MOST_BYTES:
             if self._queue.calls:
-                raise self._overloaded(ask, wait_s)
+                raise self._overloaded(call.ask, wait_s)
             return  # one call is always taken
         self._queue.remove(victim)
         victim.fail(self._overloaded(victim.ask, wait_s))

@@ -63,7 +63,7 @@ class CallQueue:
             calls.append(call)
         rank.count(call, 1)
         self.calls += 1
-        self.bytes += len(call.ask.payload)
+        self.bytes += call.size
         call.waits = True
 
     def first(self) -> Call | None:
@@ -89,7 +89,7 @@ class CallQueue:
             rank.callers.move_to_end(caller)
         rank.count(call, -1)
         self.calls -= 1
-        self.bytes -= len(call.ask.payload)
+        self.bytes -= call.size
         call.waits = False
 
     def rows_before(self, ask: Ask) -> float:

@@ -166,6 +166,7 @@ class WorkerRuntime:
         replies = header.get("calls")
         if not worker.batch or (replies and replies[0]["call"] != worker.batch[0].number):
             return
+        worker.understands(header.get("protocol", 1))
         batch, took_s = worker.take_back()
         self._patience.saw(took_s)
         self._backlog.answered(batch, took_s, self._loop.time())

@@ -86,6 +86,17 @@ def test_plain_numbers_are_asked_as_arrays(flights):
     assert mixed.manifest.takes == "frame"
 
 
+def test_what_is_in_a_file_is_asked_as_arrays_too(tmp_path):
+    rows = [{"a": float(n), "b": 2.0 * n} for n in range(6)]
+    frame = pd.DataFrame(rows)
+    path = tmp_path / "model.pkl"
+    path.write_bytes(cloudpickle.dumps(LinearRegression().fit(frame.to_numpy(), frame["a"])))
+    assert prepare(draft(path, rows)).manifest.takes == "array"
+    by_name = make_pipeline(make_column_transformer(("passthrough", ["a"])), LinearRegression())
+    path.write_bytes(cloudpickle.dumps(by_name.fit(frame, frame["a"])))
+    assert prepare(draft(path, rows)).manifest.takes == "frame", "it has names for its columns"
+
+
 def test_a_numpy_array_has_columns_by_position():
     rows = np.arange(12.0).reshape(6, 2)
     model = RandomForestClassifier(3, random_state=1).fit(rows, ["a", "b", "c"] * 2)

@@ -200,6 +200,8 @@ def test_where_no_more_fit_the_least_important_make_room(loop: Loop, monkeypatch
     with pytest.raises(Overloaded):
         admit(waiting, call(loop, "a2"))
     with pytest.raises(Overloaded):
+        admit(waiting, call(loop, "e-large", criticality="critical"))  # nor if the least important were gone
+    with pytest.raises(Overloaded):
         admit(waiting, call(loop, "d0", criticality="sheddable"))
     admit(waiting, call(loop, "d0", criticality="critical"))
     assert sorted(names(waiting)) == ["b0", "c0", "d0"]

@@ -28,6 +28,7 @@ from cloche.runtimes.pool import WorkerPool
 from cloche.runtimes.remote import WorkerRuntime
 from cloche.runtimes.replica import WorkerSpec
 from cloche.runtimes.worker import wire
+from cloche.schema.listing import items_of
 from cloche.values import Ask, Batching, CallContext, Prediction
 
 from .conftest import MakeBundle
@@ -116,11 +117,39 @@ async def test_rankings_go_together_and_come_apart(start: Start) -> None:
     await asyncio.gather(*map(rank, range(200)))
 
 
+async def test_rankings_go_by_columns_once_the_worker_has_said_that_it_reads_them(start: Start) -> None:
+    runtime = await start(
+        "class M:\n def predict(self, rows): return [row['price'] * row['plus'] for row in rows]",
+        each={"path": "/items", "item_id": "sku"},
+    )
+    call = {"plus": 2, "items": [{"sku": "a", "price": 1.5}, {"sku": "b", "price": 2.5}]}
+    for is_text in (True, False):
+        asked = Ask([call], 1, False, CallContext("id", 0), 5000, items=items_of(call, "items"))
+        found = await runtime.predict(asked, asyncio.get_running_loop().time() + 5)
+        assert json.loads(found.outputs) == [[{"sku": "b", "score": 5.0}, {"sku": "a", "score": 3.0}]]
+        assert isinstance(asked.given, bytes) == is_text
+
+
+async def test_a_worker_of_before_is_never_sent_columns() -> None:
+    runtime, _ = played()
+    worker = Player(runtime)
+    await runtime.wait_ready()
+    for number in (1, 2):
+        call = {"items": [{"sku": "a", "price": 1.5}]}
+        asked = Ask([call], 1, False, CallContext("id", 0), 5000, items=items_of(call, "items"))
+        answer = asyncio.create_task(runtime.predict(asked, asyncio.get_running_loop().time() + 5))
+        await worker.reply({"calls": [{"call": number, "ok": True, "size": 2, "refusals": {}, "printed": ""}]}, b"[]")
+        await answer
+        assert isinstance(asked.given, bytes)
+    await runtime.close()
+    worker.sock.close()
+
+
 async def test_what_gains_nothing_from_company_gets_none_but_for_a_few_tries(start: Start) -> None:
     runtime = await start()
     for number in range(6):
-        await ask(runtime, {"n": number, "sleep": 0.02})
-    await asyncio.gather(*(ask(runtime, {"n": number, "sleep": 0.02}) for number in range(30)))
+        await ask(runtime, {"n": number, "sleep": 0.05})
+    await asyncio.gather(*(ask(runtime, {"n": number, "sleep": 0.05}) for number in range(30)))
     assert json.loads((await ask(runtime, {"n": 0, "ask": True})).outputs) == [3]
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from cloche.errors import DeadlineExceeded, ModelFailed, PoisonInput, ServingError, WorkerCrashed
+from cloche.errors import ModelFailed, PoisonInput, ServingError, WorkerCrashed
 from cloche.runtimes import crew
 from cloche.runtimes.attached import Attached
 from cloche.runtimes.connection import Call
@@ -21,6 +21,7 @@ from cloche.runtimes.inline.together import MOST_ROWS
 from cloche.runtimes.pool import WorkerPool
 from cloche.runtimes.remote import WorkerRuntime
 from cloche.runtimes.replica import WorkerSpec
+from cloche.schema.listing import items_of
 from cloche.values import CRITICALITIES, Ask, Batching, CallContext
 from serving import PROVE
 
@@ -120,6 +121,7 @@ async def test_every_caller_gets_exactly_its_own_rows(
             caller=chance.choice("abc"),
             criticality=chance.choice(CRITICALITIES),
             batching=batching,
+            items=items_of(payload[0], "items") if kind.each and chance.random() < 0.5 else None,
         )
         deadline = asyncio.get_running_loop().time() + (chance.random() / 50 if fate == "hurry" else 60)
         call = asyncio.ensure_future(runtime.predict(ask, deadline))
@@ -158,7 +160,7 @@ async def test_every_caller_gets_exactly_its_own_rows(
     assert runtime.waiting == 0
     assert seen["PoisonInput"] + seen["WorkerCrashed"] >= DEATHS
     assert seen["cancelled"], seen
-    assert seen[DeadlineExceeded.__name__], seen
+    assert seen["DeadlineExceeded"] + seen["Overloaded"], "some of those in a hurry came too late, or would have"
     await runtime.close()
     await pool.stop()
     evidence(

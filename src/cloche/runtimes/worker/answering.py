@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
+from math import isfinite
 from typing import Any
 
 from cloche.model import CallInfo, Refusal
@@ -15,6 +16,7 @@ from cloche.runtimes.worker.manifest import Each, Manifest
 from cloche.runtimes.worker.outputs import InvalidValue, WrongCount, items_of, to_json_value
 from cloche.runtimes.worker.precision import single_precision
 from cloche.runtimes.worker.ranking import flatten, ranked
+from cloche.runtimes.worker.table import Table, joined, read_table
 from cloche.runtimes.worker.tracebacks import author_traceback, clean_text
 from cloche.runtimes.worker.values import InvalidRow
 from cloche.runtimes.worker.wire import LIMIT
@@ -72,7 +74,7 @@ def answer(predict: Predict, manifest: Manifest, payload: bytes, header: Mapping
 
 
 def answer_together(
-    predict: Predict, manifest: Manifest, payload: bytes, headers: Sequence[Mapping[str, Any]]
+    predict: Predict, manifest: Manifest, payload: bytes, headers: Sequence[Mapping[str, Any]], numbers: bytes = b""
 ) -> list[Answer | Failed]:
     """Answer calls of any callers in one batch; where the model raises, each alone, so that no call fails for another.
 
@@ -80,20 +82,21 @@ def answer_together(
         predict: asks the model.
         manifest: how it is asked.
         payload: a JSON array with the rows of all calls; for a ranking, with their call objects.
-        headers: what the message says of each call: as for `answer`, with `rows`.
+        headers: what the message says of each call: as for `answer`, with `rows`, and perhaps `columns`.
+        numbers: of those calls that come by columns, one after the other.
 
     Raises:
         LookupError, TypeError, ValueError: this is no message with calls.
     """
-    cases = _cases(manifest, payload, headers)
+    cases = _cases(manifest, payload, headers, numbers)
     if len(cases) > 1:
-        together = [row for case in cases for row in case.rows]
+        together = _together([case.rows for case in cases])
         infos = [info for case in cases for info in case.infos]
         count = len(infos)
         try:
             items = items_of(predict(together, infos), count, scalars=manifest.answers == "number")
         except BaseException:  # noqa: BLE001  whose fault it is comes out when each is asked alone
-            cases = _cases(manifest, payload, headers)
+            cases = _cases(manifest, payload, headers, numbers)
         else:
             shares = iter(items)
             return [_caught(_finish, manifest, case, list(islice(shares, len(case.rows)))) for case in cases]
@@ -104,12 +107,12 @@ def answer_together(
 class _Case:
     """One call as the model is asked: for a ranking, a row per item."""
 
-    rows: list[_Row]
+    rows: Sequence[_Row]
     infos: list[CallInfo]
     many: bool
-    ids: list[Any]
+    ids: Sequence[Any]
     """Of a ranking: what its items are called."""
-    anew: Callable[[], list[_Row]]
+    anew: Callable[[], Sequence[_Row]]
     """Makes the rows as they came: a model may have changed those that it was given."""
     first: int = 0
     """The position of the first row in its call."""
@@ -121,40 +124,69 @@ class _Case:
         return (f"/inputs/{self.first}" if self.many else "/input") + error.pointer
 
 
-def _cases(manifest: Manifest, payload: bytes, headers: Sequence[Mapping[str, Any]]) -> list[_Case]:
+def _together(rows: Sequence[Sequence[_Row]]) -> Sequence[_Row]:
+    """Return the rows of all calls: by columns where all of them are."""
+    tables = [each for each in rows if isinstance(each, Table)]
+    return joined(tables) if len(tables) == len(rows) else list(chain.from_iterable(rows))
+
+
+_Given = list[_Row] | Table
+"""What a caller sent: rows, or of a ranking one call, which may be a table."""
+
+
+def _cases(manifest: Manifest, payload: bytes, headers: Sequence[Mapping[str, Any]], numbers: bytes) -> list[_Case]:
     """Return the calls of a message, with rows that nobody has had yet."""
-    given = json.loads(payload)
-    if len(given) != sum(header["rows"] for header in headers):
-        raise ValueError(f"{len(given)} rows came")
     cases = []
-    first = 0
-    for header in headers:
-        part = slice(first, first + header["rows"])
-        cases.append(_case(manifest, given[part], header, partial(_read_part, payload, part)))
-        first = part.stop
+    for place, (given, header) in enumerate(zip(_read(payload, headers, numbers), headers, strict=True)):
+        anew = partial(_read_one, payload, headers, numbers, place)
+        cases.append(_case(manifest, given, header, anew))
     return cases
 
 
-def _read_part(payload: bytes, part: slice) -> list[_Row]:
-    rows: list[_Row] = json.loads(payload)[part]
-    return rows
+def _read_one(payload: bytes, headers: Sequence[Mapping[str, Any]], numbers: bytes, place: int) -> _Given:
+    return _read(payload, headers, numbers)[place]
 
 
-def _case(manifest: Manifest, given: list[_Row], header: Mapping[str, Any], read: Callable[[], list[_Row]]) -> _Case:
+def _read(payload: bytes, headers: Sequence[Mapping[str, Any]], numbers: bytes) -> list[_Given]:
+    """Read what the callers sent."""
+    given = json.loads(payload)
+    if len(given) != sum(header["rows"] for header in headers):
+        raise ValueError(f"{len(given)} rows came")
+    found: list[_Given] = []
+    first = start = 0
+    for header in headers:
+        rows = given[first : first + header["rows"]]
+        first += header["rows"]
+        if columns := header.get("columns"):
+            table, start = read_table(columns, rows[0], numbers, start)
+            found.append(table)
+        else:
+            found.append(rows)
+    return found
+
+
+def _case(manifest: Manifest, given: _Given, header: Mapping[str, Any], read: Callable[[], _Given]) -> _Case:
     each, many = manifest.each, manifest.each is None and bool(header.get("many"))
     rows = _rows(manifest, given)
     infos = _infos(header.get("context") or {}, len(rows), many)
-    ids = [row.get(each.item_id) for row in rows] if each else []
-    return _Case(rows, infos, many, ids, lambda: _rows(manifest, read()))
+    return _Case(rows, infos, many, _ids(rows, each.item_id) if each else (), lambda: _rows(manifest, read()))
 
 
-def _rows(manifest: Manifest, given: list[_Row]) -> list[_Row]:
-    """Return what the model is asked of what the caller sent."""
+def _ids(rows: Sequence[_Row], item_id: str) -> Sequence[Any]:
+    return rows.column(item_id) if isinstance(rows, Table) else [row.get(item_id) for row in rows]
+
+
+def _rows(manifest: Manifest, given: _Given) -> Sequence[_Row]:
+    """Return what the model is asked of what the caller sent: a table only where it takes frames or arrays."""
     if manifest.each is None:
         return given
-    rows = flatten(given[0], manifest.each.path)
-    narrow = [column.name for column in manifest.columns or () if column.float32]
-    if narrow and manifest.takes in ("rows", "row", "keywords"):
+    is_framed = manifest.takes in ("frame", "array")
+    if is_framed and isinstance(given, Table):
+        return given
+    rows = list(given) if isinstance(given, Table) else flatten(given[0], manifest.each.path)
+    single = given.singles if isinstance(given, Table) else ()
+    narrow = [column.name for column in manifest.columns or () if column.float32 and column.name not in single]
+    if narrow and not is_framed:
         _narrow(rows, narrow)
     return rows
 
@@ -186,7 +218,9 @@ def _finish(manifest: Manifest, case: _Case, items: Sequence[Any]) -> Answer:
 def _infos(context: Mapping[str, Any], rows: int, many: bool) -> list[CallInfo]:
     call, now_us = str(context.get("id", "")), int(context.get("now_us", 0))
     subject, parameters = context.get("subject"), context.get("parameters")
-    return [CallInfo(f"{call}.{row}" if many else call, now_us, subject, parameters) for row in range(rows)]
+    if not many:
+        return [CallInfo(call, now_us, subject, parameters)] * rows
+    return [CallInfo(f"{call}.{row}", now_us, subject, parameters) for row in range(rows)]
 
 
 def _ask(predict: Predict, case: _Case, manifest: Manifest) -> list[Any]:
@@ -220,6 +254,8 @@ def _ask(predict: Predict, case: _Case, manifest: Manifest) -> list[Any]:
 
 def _split(items: Sequence[Any], many: bool) -> tuple[list[Any], Refusals]:
     """Return the outputs, and the refusals among them."""
+    if set(map(type, items)) == {float} and all(map(isfinite, items)):
+        return list(items), {}
     outputs: list[Any] = []
     refusals: Refusals = {}
     for row, item in enumerate(items):
@@ -238,6 +274,8 @@ def _split(items: Sequence[Any], many: bool) -> tuple[list[Any], Refusals]:
 
 def _ranked(each: Each, ids: Sequence[Any], outputs: Sequence[Any], refusals: Refusals) -> list[Any]:
     """Return the items in the order of their scores. A refusal is of an item."""
+    if set(map(type, outputs)) == {float}:
+        return ranked(ids, outputs, each.item_id, each.order)
     scores = [None if str(row) in refusals else _score(output, row) for row, output in enumerate(outputs)]
     return ranked(ids, scores, each.item_id, each.order)
 

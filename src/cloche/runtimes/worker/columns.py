@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from array import array
 from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -75,7 +76,8 @@ def _plain_builder(dtype: Any, column: Column) -> Build:
 
 
 def _floats(column: Column, dtype: Any, values: Sequence[Any]) -> Any:
-    numbers = np.array([_number(value, column) for value in values], dtype=np.float64)
+    is_plain = isinstance(values, array)
+    numbers = np.array(values if is_plain else [_number(value, column) for value in values], dtype=np.float64)
     with np.errstate(over="ignore"):
         return numbers.astype(dtype, copy=False)
 

@@ -7,6 +7,7 @@ contract, never from the values that happen to be together.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ import pandas as pd
 from cloche.runtimes.worker.columns import builder_of, dtype_of
 from cloche.runtimes.worker.elements import column_to_json, describe_column
 from cloche.runtimes.worker.manifest import Column
+from cloche.runtimes.worker.table import Table
 from cloche.runtimes.worker.values import FrameError, read_at
 
 _NUMBERS = {float, int, type(None)}
@@ -59,14 +61,27 @@ class FrameBuilder:
         if self._only is None:
             return self.frame(rows).to_numpy()
         if self._only.kind == "f":
-            values = self._values(rows)
-            if set(map(type, values)) <= _NUMBERS:
-                table = np.array(values, dtype=np.float64).reshape(-1, len(self._names))
+            table = self._doubles(rows)
+            if table is not None:
                 with np.errstate(over="ignore"):
                     if self._rounded:
                         table[:, self._rounded] = table[:, self._rounded].astype(np.float32)
                     return table.astype(self._only, copy=False)
         return np.column_stack(self._arrays(rows)) if len(rows) else np.empty((0, len(self._names)), self._only)
+
+    def _doubles(self, rows: Sequence[Row]) -> Any:
+        """Return the rows as an array of doubles, or None where some value is no number."""
+        if not isinstance(rows, Table):
+            values = self._values(rows)
+            is_numeric = set(map(type, values)) <= _NUMBERS
+            return np.array(values, dtype=np.float64).reshape(-1, len(self._names)) if is_numeric else None
+        table = np.empty((len(rows), len(self._names)))
+        for place, name in enumerate(self._names):
+            column = rows.column(name)
+            if not isinstance(column, array) and not set(map(type, column)) <= _NUMBERS:
+                return None
+            table[:, place] = np.array(column, dtype=np.float64)
+        return table
 
     def _values(self, rows: Sequence[Row]) -> list[Any]:
         """Return the values row by row, None where a row has none."""
@@ -77,7 +92,7 @@ class FrameBuilder:
 
     def _arrays(self, rows: Sequence[Row]) -> list[Any]:
         return [
-            read_at(name, build, [row.get(name) for row in rows])
+            read_at(name, build, rows.column(name) if isinstance(rows, Table) else [row.get(name) for row in rows])
             for name, build in zip(self._names, self._builders, strict=True)
         ]
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 
-def single_precision(values: Sequence[Any]) -> list[Any]:
+def single_precision(values: Sequence[Any]) -> Sequence[Any]:
     """Return the numbers rounded to float32, None where there is none."""
     import numpy as np
 
+    if isinstance(values, array) and values.typecode == "f":
+        return values
     with suppress(struct.error, OverflowError):  # unless all are numbers; what is too large is infinite
         return list(struct.unpack(form := f"{len(values)}f", struct.pack(form, *values)))
     with np.errstate(over="ignore"):

@@ -263,7 +263,8 @@ class Server:
     def _predict_reply(self, header: dict[str, Any], body: bytes) -> bytes:
         began = time.perf_counter()
         self._printed.begin()
-        found = answer_together(self._predict, self._manifest, body, header["calls"])
+        text = header.get("text", len(body))
+        found = answer_together(self._predict, self._manifest, body[:text], header["calls"], body[text:])
         printed = self._printed.end()
         together = len(found) > 1
         if together and printed:
@@ -278,7 +279,8 @@ class Server:
         self._wear(len(found))
         outputs = b"".join(one.outputs for one in found if isinstance(one, Answer))
         seconds = time.perf_counter() - began
-        return pack({"calls": replies, "seconds": seconds, "printed_together": together and bool(printed)}, outputs)
+        about = {"protocol": PROTOCOL, "seconds": seconds, "printed_together": together and bool(printed)}
+        return pack({"calls": replies} | about, outputs)
 
     def _wear(self, calls: int) -> None:
         if 0 < self._left <= calls:

@@ -1,7 +1,7 @@
 """The language that gateways and workers speak. Standard library only: both sides load this file.
 
 A message is `u32 header length | u32 body length | header | body`, little endian. The header is a JSON object; the
-body is JSON text that only its reader opens.
+body is JSON text that only its reader opens. Of rankings the text may be followed by columns of bare numbers.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PROTOCOL = 1
-"""Counts incompatible changes of the messages. A gateway speaks this one and the two before it."""
+PROTOCOL = 2
+"""Counts what a worker understands. A gateway speaks this one and the two before it.
+
+2: rankings by columns. What a worker understands it says with each answer; until then it is spoken to as at first.
+"""
 
 LIMIT = 1 << 30
 """The largest message, in bytes. A longer one is not a message but a broken stream."""

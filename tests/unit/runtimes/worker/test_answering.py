@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from array import array
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from cloche.model import Refusal
+from cloche.runtimes.tables import by_columns
 from cloche.runtimes.worker.answering import Answer, Failed, answer, answer_together
-from cloche.runtimes.worker.manifest import Each, Manifest
+from cloche.runtimes.worker.framing import array_builder, frame_builder
+from cloche.runtimes.worker.manifest import Column, Each, Manifest
 from cloche.runtimes.worker.values import InvalidRow
+from cloche.schema.listing import items_of
 
 ROWS = Manifest(format=1, flavor="python", entry="files/model.pkl")
 RANKING = Manifest(format=1, flavor="python", entry="files/model.pkl", each=Each("/items", "sku"))
@@ -95,3 +101,80 @@ def test_an_item_that_its_class_refuses_is_a_fault_of_the_call() -> None:
     with pytest.raises(Failed) as caught:
         answer(refuses_ones, RANKING, b'[{"items": [{"sku": "a", "x": 2}, {"sku": "b", "x": 1}]}]', {})
     assert (caught.value.pointer, caught.value.reason) == ("/input", "row 1: one is too few")
+
+
+COLUMNS = [Column("price", "float64", "number", float32=True), Column("rank", "int64", "integer")]
+CALLS: list[dict[str, Any]] = [
+    {"rank": 7, "items": [{"sku": "a", "price": 0.1}, {"sku": "b", "price": -0.3}]},
+    {"items": [{"sku": 3, "price": 2.5, "rank": 1}, {"sku": 4, "price": 1e300, "rank": 2}]},
+    {"items": [{"sku": "gap", "price": 1.5, "rank": 1}, {"sku": "none", "price": None, "rank": 2}]},
+    {"items": [{"sku": "lacks", "price": 1.5, "rank": 1}, {"sku": "it", "rank": 2}]},
+    {"rank": 1, "items": []},
+]
+
+
+SINGLE = array("f", [0.1])[0]
+EXPECTED = {"rows": SINGLE + 7, "frame": SINGLE + 7, "array": SINGLE}
+"""What the first item of the first call is scored, whose price is read in single precision."""
+
+
+def message(calls: list[dict[str, Any]]) -> tuple[bytes, list[dict[str, Any]], bytes]:
+    """Return calls by columns, as far as they have that form."""
+    texts, headers, numbers = [], [], b""
+    for number, call in enumerate(calls):
+        items = items_of(call, "items")
+        if items and call is CALLS[0]:
+            items = msgspec.structs.replace(items, singles={"price": array("f", items.columns["price"])})
+        table = items and by_columns(items)
+        headers.append({"rows": 1, "context": {"id": f"{number}"}})
+        if table:
+            headers[-1]["columns"] = msgspec.to_builtins(table.columns)
+            numbers += table.numbers
+        texts.append(table.text if table else json.dumps(call).encode())
+    return b"[%s]" % b",".join(texts), headers, numbers
+
+
+def adds(rows: Any, infos: Any) -> list[Any]:
+    assert all(type(row) is dict for row in rows)
+    assert len({id(row) for row in rows}) == len(rows) == len(infos)
+    return [(row.pop("price", 0) or 0.0) + row["rank"] * len(str(row.pop("sku"))) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("takes", "predict"),
+    [
+        ("rows", adds),
+        ("frame", lambda rows, _: frame_builder(COLUMNS)(rows).fillna(0).sum(axis=1)),
+        ("array", lambda rows, _: array_builder(COLUMNS)(rows)[:, :1]),
+    ],
+)
+def test_rankings_are_answered_the_same_by_columns(takes: str, predict: Any) -> None:
+    manifest = replace(RANKING, takes=takes, columns=COLUMNS, answers="number")
+    for calls in (CALLS, *([call] for call in CALLS), CALLS[:2], CALLS[1:3]):
+        headers = [{"rows": 1, "context": {"id": f"{number}"}} for number, _ in enumerate(calls)]
+        expected = answer_together(predict, manifest, json.dumps(calls).encode(), headers)
+        found = answer_together(predict, manifest, *message(calls))
+        assert [vars(each) for each in found] == [vars(each) for each in expected]
+        if calls[0] is CALLS[0]:
+            assert isinstance(found[0], Answer)
+            assert f'"score":{EXPECTED[takes]}}}' in found[0].outputs.decode()
+
+
+def test_of_rankings_by_columns_too_the_failing_one_fails_alone() -> None:
+    def fails(rows: Any, _: Any) -> list[float]:
+        if any(row.pop("price") < 0 for row in rows):
+            raise ValueError("negative")
+        return [float(row["rank"]) for row in rows]
+
+    first, second = answer_together(fails, RANKING, *message(CALLS[:2]))
+    assert isinstance(first, Failed)
+    assert (first.row, first.reason) == (1, "row 1: ValueError")
+    assert isinstance(second, Answer)
+    assert [item["sku"] for item in json.loads(second.outputs)[0]] == [4, 3]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_no_numbers_are_told(value: float) -> None:
+    for manifest, payload in ((RANKING, b'[{"items": [{"sku": 1}, {"sku": 2}]}]'), (ROWS, b"[{}, {}]")):
+        with pytest.raises(Failed, match=r"row 1: (NaN|infinity)"):
+            answer(lambda rows, _: [1.0, value][: len(rows)], manifest, payload, {"many": True})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import re
+from array import array
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -18,6 +21,7 @@ from hypothesis import strategies as st
 
 from cloche.runtimes.worker.frames import FrameBuilder, describe_frame, rows_to_json
 from cloche.runtimes.worker.manifest import Column, columns_of
+from cloche.runtimes.worker.table import Table
 from cloche.runtimes.worker.values import FrameError
 
 EXAMPLES = 200 if os.environ.get("CLOCHE_PROVE") else 15
@@ -30,11 +34,37 @@ Make = Callable[[list[Any]], Any]
 
 
 def build_frame(rows: list[dict[str, Any]], columns: list[Column]) -> Any:
-    return FrameBuilder(columns).frame(rows)
+    return either_way(FrameBuilder(columns).frame, rows, assert_same)
 
 
 def build_array(rows: list[dict[str, Any]], columns: list[Column]) -> Any:
-    return FrameBuilder(columns).array(rows)
+    return either_way(FrameBuilder(columns).array, rows, lambda a, b: np.testing.assert_array_equal(a, b, strict=True))
+
+
+def either_way(build: Callable[[Any], Any], rows: list[dict[str, Any]], alike: Callable[[Any, Any], None]) -> Any:
+    """Build of rows, and see that the same comes of columns."""
+    try:
+        found = build(rows)
+    except FrameError as error:
+        with pytest.raises(FrameError, match=re.escape(str(error))):
+            build(by_columns(rows))
+        raise
+    alike(build(by_columns(rows)), found)
+    return found
+
+
+def by_columns(rows: list[dict[str, Any]]) -> Table:
+    """Return rows as a worker has those of a ranking: numbers in arrays, what is absent is null."""
+    columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+    return Table({}, {name: in_array(values) for name, values in columns.items()}, len(rows))
+
+
+def in_array(values: list[Any]) -> Any:
+    kinds = set(map(type, values))
+    code = {float: "d", int: "q"}.get(kinds.pop()) if len(kinds) == 1 else None
+    with contextlib.suppress(OverflowError):
+        return array(code, values) if code else values
+    return values
 
 
 def series(dtype: Any) -> Make:
