@@ -64,6 +64,13 @@ class Postgres:
         return self._folder
 
     @property
+    def pids(self) -> list[int]:
+        """Of its processes: those that it starts for clients do as the first one."""
+        assert self._process is not None
+        first = self._process.pid
+        return [first, *map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
+
+    @property
     def programs(self) -> Path:
         """Where its clients' programs are."""
         return self._programs
@@ -94,11 +101,9 @@ class Postgres:
     def kill(self) -> None:
         """Kill every process of it at one blow, as a host does that dies."""
         if self._process is not None:
-            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-            self._process.kill()
-            for child in children:
+            for pid in self.pids:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(child), signal.SIGKILL)
+                    os.kill(pid, signal.SIGKILL)
             self._process.wait(60)
             self._process = None
 
