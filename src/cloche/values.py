@@ -97,6 +97,8 @@ class Items(msgspec.Struct, frozen=True):
     """The fields that some items lack."""
     singles: dict[str, array[float]] = {}
     """The columns that the model reads in single precision, as it reads them; one with a gap or a null is not here."""
+    alike: bool = True
+    """Whether all items name their fields in the same order."""
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -106,7 +108,7 @@ class Ask(msgspec.Struct, frozen=True):
     """
 
     given: bytes | Sequence[Any]
-    """The payload, or the checked rows that it is made of once somebody wants it. Inline models want no ranking's."""
+    """The payload, or the checked rows that it is made of once somebody wants it. Hardly anybody wants a ranking's."""
     rows: int
     many: bool
     """Whether the caller sent `inputs`, so that row i is named `{id}.{i}`."""
@@ -120,7 +122,7 @@ class Ask(msgspec.Struct, frozen=True):
     criticality: Criticality = "default"
     batching: Batching = OPPORTUNISTIC
     items: Items | None = None
-    """The call of a ranking, taken apart (for inline runtimes and the record)."""
+    """The call of a ranking, taken apart (for whoever answers, and the record)."""
 
     @property
     def payload(self) -> bytes:

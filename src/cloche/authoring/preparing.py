@@ -44,6 +44,7 @@ from cloche.registry.bundle import (
 from cloche.registry.catalog import NOWHERE
 from cloche.runtimes.confinement import UNCONFINED, Confinement
 from cloche.runtimes.copies import Copy
+from cloche.runtimes.worker.flavors import FLAVORS
 
 GOLDEN = "personal/golden.jsonl"
 EXAMPLES = "personal/examples.json"
@@ -161,7 +162,9 @@ class _Attempt:
             _manifest(draft, self._packed, cast("Flavor", found.flavor), examples), takes=takes
         )
         settled = settle(draft, found, begun, lambda manifest: self._author(manifest, examples))
-        return faster(settled, examples, lambda manifest: self._author(manifest, examples)), examples
+        if self._kind.is_asked_here or not FLAVORS[settled.manifest.flavor].reads_json:
+            settled = faster(settled, examples, lambda manifest: self._author(manifest, examples))
+        return settled, examples
 
     def _author(self, manifest: Manifest, examples: Examples) -> list[Outcome]:
         """Ask the author's object; where this process does not open it, a worker of its own."""

@@ -245,8 +245,11 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def singles(self) -> frozenset[str]:
-        """The columns of a ranking's items that are read, and so kept, in single precision."""
-        return frozenset(column.name for column in self.frame.columns if column.float32) if self.frame else frozenset()
+        """The columns of a ranking's items that are read, and so kept, in single precision; never that of their ids."""
+        if self.frame is None:
+            return frozenset()
+        names = frozenset(column.name for column in self.frame.columns if column.float32)
+        return names if self.each is None else names - {self.each.item_id}
 
 
 def digest_of(data: bytes) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from cloche.errors import DeadlineExceeded, ServingError
-from cloche.runtimes.tables import ByColumns, Columns, by_columns
+from cloche.runtimes.tables import ByColumns, Layout, by_columns
 from cloche.runtimes.worker import wire
 from cloche.values import Ask, CallContext
 
@@ -52,9 +52,8 @@ class Call:
 
     @property
     def size(self) -> int:
-        """Bytes of its rows, on their way to a worker."""
-        table = self.by_columns
-        return len(self.ask.payload) if table is None else len(table.text) + len(table.numbers)
+        """Bytes of its rows: as text, or about what they take here."""
+        return len(self.ask.payload) if self.by_columns is None else self.by_columns.size
 
     def finish(self, reply: dict[str, Any], body: bytes) -> None:
         """Give it the worker's answer, unless nobody waits for it any more."""
@@ -78,7 +77,7 @@ class _Heading(msgspec.Struct, frozen=True):
     rows: int
     many: bool
     context: CallContext
-    columns: Columns | msgspec.UnsetType = msgspec.UNSET
+    columns: Layout | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Batch(msgspec.Struct, frozen=True):
@@ -130,18 +129,17 @@ class Connection(asyncio.Protocol):
             return
         headings, texts, numbers = [], [], []
         for call in batch:
-            heading = (call.number, call.ask.rows, call.ask.many, call.ask.context)
-            table = call.by_columns if self.protocol >= _READS_COLUMNS else None
-            if table is None:
-                headings.append(_Heading(*heading))
-                texts.append(call.ask.payload[1:-1])
-            else:
-                headings.append(_Heading(*heading, table.columns))
+            ask, table = call.ask, call.by_columns if self.protocol >= _READS_COLUMNS else None
+            layout = msgspec.UNSET if table is None else table.layout
+            headings.append(_Heading(call.number, ask.rows, ask.many, ask.context, layout))
+            if table is not None:
                 texts.append(table.text)
                 numbers.append(table.numbers)
-        text = b"[%s]" % b",".join(texts)
+            elif len(batch) > 1:
+                texts.append(ask.payload[1:-1])
+        text = b"[%s]" % b",".join(texts) if texts else batch[0].ask.payload
         header = _Batch("predict", headings, len(text) if numbers else msgspec.UNSET)
-        self._transport.write(wire.pack(_encode(header), b"".join((text, *numbers))))
+        self._transport.write(wire.pack(_encode(header), b"".join((text, *numbers)) if numbers else text))
 
     def ping(self) -> None:
         """Ask the worker whether it is there."""

@@ -49,7 +49,7 @@ class Asked(msgspec.Struct, frozen=True, eq=False):
             faults = [_as_sent(fault, self.label, ask.many) for fault in error.faults]
             raise SchemaMismatch(model=names[0], version=names[1], faults=faults) from None
         numbers = self.accept.numbers(checked)
-        return msgspec.structs.replace(ask, given=msgspec.json.encode(checked), values=numbers)
+        return msgspec.structs.replace(ask, given=msgspec.json.encode(checked), values=numbers, items=None)
 
     def failure(self, error: ClocheError, inference: str) -> ClocheError:
         """Return a failure of the step as one of the ensemble, which says which step it was."""
@@ -208,7 +208,7 @@ class EnsembleRuntime:
         if self._combine is None:
             found = combined(self._manifest, answers, ask.context.id)
         else:
-            question = msgspec.structs.replace(ask, given=joined(rows, answers), values=None)
+            question = msgspec.structs.replace(ask, given=joined(rows, answers), values=None, items=None)
             found = await self._combine.predict(question, deadline)
         return msgspec.structs.replace(found, printed=printed_by(answers) + found.printed)
 

@@ -45,7 +45,7 @@ class CallQueue:
     def __init__(self) -> None:
         self.calls = 0
         self.bytes = 0
-        """Of the calls' rows."""
+        """Of the calls' rows: see `Call.size`."""
         self._ranks: dict[Criticality, _Rank] = {criticality: _Rank() for criticality in CRITICALITIES}
 
     @property
@@ -55,7 +55,7 @@ class CallQueue:
 
     def push(self, call: Call) -> None:
         """Add a call, behind the others of its caller."""
-        rank = self._ranks[call.ask.criticality]
+        rank, size = self._ranks[call.ask.criticality], call.size
         calls = rank.callers.get(call.ask.caller)
         if calls is None:
             rank.callers[call.ask.caller] = deque((call,))
@@ -63,7 +63,7 @@ class CallQueue:
             calls.append(call)
         rank.count(call, 1)
         self.calls += 1
-        self.bytes += call.size
+        self.bytes += size
         call.waits = True
 
     def first(self) -> Call | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
 from collections.abc import Sequence
 from typing import Any, Final
@@ -11,11 +12,15 @@ import msgspec
 from cloche.runtimes.worker.table import TEXT
 from cloche.values import Items
 
+LEAST_ITEMS: Final = 8
+"""Of fewer than these the text is read sooner."""
+
 _CODES: Final[dict[type, str]] = {float: "d", int: "q"}
+_VALUE_BYTES: Final = 32
 _encode = msgspec.json.Encoder().encode
 
 
-class Columns(msgspec.Struct, frozen=True):
+class Layout(msgspec.Struct, frozen=True):
     """What a message says of a call that it has by columns; see `read_table`."""
 
     names: list[str]
@@ -26,10 +31,15 @@ class Columns(msgspec.Struct, frozen=True):
 class ByColumns(msgspec.Struct, frozen=True):
     """A call by columns."""
 
-    columns: Columns
+    layout: Layout
     text: bytes
     """What is JSON of it."""
     numbers: bytes
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the call takes here while it waits: what Python takes for its values."""
+        return len(self.text) + _VALUE_BYTES * self.layout.count * len(self.layout.names)
 
 
 class _Text(msgspec.Struct, frozen=True):
@@ -38,8 +48,8 @@ class _Text(msgspec.Struct, frozen=True):
 
 
 def by_columns(items: Items) -> ByColumns | None:
-    """Return a call by columns; None where it has no items, or some lack a field that others have."""
-    if items.gaps or not items.columns or not items.count:
+    """Return a call by columns; None where its items do not all have the same fields in the same order, or are few."""
+    if items.gaps or not items.alike or not items.columns or items.count < LEAST_ITEMS:
         return None
     texts: list[Sequence[Any]] = []
     codes: list[str] = []
@@ -51,8 +61,8 @@ def by_columns(items: Items) -> ByColumns | None:
         else:
             numbers.append(found.tobytes())
         codes.append(TEXT if found is None else found.typecode)
-    columns = Columns(list(items.columns), "".join(codes), items.count)
-    return ByColumns(columns, _encode(_Text(items.around, texts)), b"".join(numbers))
+    layout = Layout(list(items.columns), "".join(codes), items.count)
+    return ByColumns(layout, _encode(_Text(items.around, texts)), b"".join(numbers))
 
 
 def _numbers(values: Sequence[Any]) -> array[Any] | None:
@@ -60,6 +70,6 @@ def _numbers(values: Sequence[Any]) -> array[Any] | None:
     kinds = set(map(type, values))
     code = _CODES.get(kinds.pop()) if len(kinds) == 1 else None
     try:
-        return None if code is None else array(code, values)
-    except OverflowError:
+        return None if code is None else array(code, struct.pack(f"={len(values)}{code}", *values))
+    except struct.error:  # more than 64 bits
         return None

@@ -36,7 +36,8 @@ def items_of(call: dict[str, Any], key: str) -> Items | None:
         return None
     around = {name: value for name, value in call.items() if name != key}
     columns = by_field(rows)
-    return Items(key, list(call).index(key), around, len(rows), columns, _lacked(columns, columns))
+    alike = len(set(map(tuple, rows))) <= 1
+    return Items(key, list(call).index(key), around, len(rows), columns, _lacked(columns, columns), alike=alike)
 
 
 def by_field(rows: Sequence[dict[str, Any]]) -> dict[str, Sequence[Any]]:

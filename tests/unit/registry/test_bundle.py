@@ -1,9 +1,11 @@
-"""Reading manifests in several threads."""
+"""What manifests say, and reading them in several threads."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+
+from cloche.registry.bundle import Column, Each, Environment, Frame, Manifest, Provenance
 
 SCRIPT = """
 import sys
@@ -27,3 +29,10 @@ def test_the_first_manifest_is_decoded_by_what_was_made_on_import() -> None:
     called = done.stdout.split()
     assert "decode_manifest" in called
     assert "get_class_annotations" not in called
+
+
+def test_ids_of_items_are_never_in_single_precision() -> None:
+    columns = [Column(name, "float64", "number", float32=True) for name in ("sku", "price")]
+    named = {"frame": Frame(columns), "each": Each("/items", "sku")}
+    empty = Provenance("", 0), Environment("", "", "", {})
+    assert Manifest(1, "m", "1.0.0", "sklearn", [], "x", {}, *empty, **named).singles == {"price"}

@@ -27,6 +27,7 @@ from cloche.runtimes.crew import Subscriber
 from cloche.runtimes.pool import WorkerPool
 from cloche.runtimes.remote import WorkerRuntime
 from cloche.runtimes.replica import WorkerSpec
+from cloche.runtimes.tables import LEAST_ITEMS
 from cloche.runtimes.worker import wire
 from cloche.schema.listing import items_of
 from cloche.values import Ask, Batching, CallContext, Prediction
@@ -122,11 +123,12 @@ async def test_rankings_go_by_columns_once_the_worker_has_said_that_it_reads_the
         "class M:\n def predict(self, rows): return [row['price'] * row['plus'] for row in rows]",
         each={"path": "/items", "item_id": "sku"},
     )
-    call = {"plus": 2, "items": [{"sku": "a", "price": 1.5}, {"sku": "b", "price": 2.5}]}
+    call = {"plus": 2, "items": [{"sku": number, "price": number + 0.5} for number in range(LEAST_ITEMS)]}
+    ranked = [{"sku": number, "score": 2 * number + 1.0} for number in reversed(range(LEAST_ITEMS))]
     for is_text in (True, False):
         asked = Ask([call], 1, False, CallContext("id", 0), 5000, items=items_of(call, "items"))
         found = await runtime.predict(asked, asyncio.get_running_loop().time() + 5)
-        assert json.loads(found.outputs) == [[{"sku": "b", "score": 5.0}, {"sku": "a", "score": 3.0}]]
+        assert json.loads(found.outputs) == [ranked]
         assert isinstance(asked.given, bytes) == is_text
 
 
@@ -135,7 +137,7 @@ async def test_a_worker_of_before_is_never_sent_columns() -> None:
     worker = Player(runtime)
     await runtime.wait_ready()
     for number in (1, 2):
-        call = {"items": [{"sku": "a", "price": 1.5}]}
+        call = {"items": [{"sku": number, "price": 1.5} for number in range(LEAST_ITEMS)]}
         asked = Ask([call], 1, False, CallContext("id", 0), 5000, items=items_of(call, "items"))
         answer = asyncio.create_task(runtime.predict(asked, asyncio.get_running_loop().time() + 5))
         await worker.reply({"calls": [{"call": number, "ok": True, "size": 2, "refusals": {}, "printed": ""}]}, b"[]")

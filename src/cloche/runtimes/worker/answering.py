@@ -23,6 +23,9 @@ from cloche.runtimes.worker.wire import LIMIT
 
 _Row = dict[str, Any]
 
+_Given = list[_Row] | Table
+"""What a caller sent: rows, or of a ranking one call, which may be a table."""
+
 Refusals = dict[str, dict[str, Any]]
 """Row (of a ranking: item) -> code, message and perhaps path."""
 
@@ -130,10 +133,6 @@ def _together(rows: Sequence[Sequence[_Row]]) -> Sequence[_Row]:
     return joined(tables) if len(tables) == len(rows) else list(chain.from_iterable(rows))
 
 
-_Given = list[_Row] | Table
-"""What a caller sent: rows, or of a ranking one call, which may be a table."""
-
-
 def _cases(manifest: Manifest, payload: bytes, headers: Sequence[Mapping[str, Any]], numbers: bytes) -> list[_Case]:
     """Return the calls of a message, with rows that nobody has had yet."""
     cases = []
@@ -181,11 +180,15 @@ def _rows(manifest: Manifest, given: _Given) -> Sequence[_Row]:
     if manifest.each is None:
         return given
     is_framed = manifest.takes in ("frame", "array")
-    if is_framed and isinstance(given, Table):
-        return given
-    rows = list(given) if isinstance(given, Table) else flatten(given[0], manifest.each.path)
-    single = given.singles if isinstance(given, Table) else ()
-    narrow = [column.name for column in manifest.columns or () if column.float32 and column.name not in single]
+    done = {manifest.each.item_id}
+    if isinstance(given, Table):
+        if is_framed:
+            return given
+        rows = list(given)
+        done |= given.singles
+    else:
+        rows = flatten(given[0], manifest.each.path)
+    narrow = [column.name for column in manifest.columns or () if column.float32 and column.name not in done]
     if narrow and not is_framed:
         _narrow(rows, narrow)
     return rows

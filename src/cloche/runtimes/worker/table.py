@@ -8,12 +8,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, overload
+from typing import Any
 
 TEXT = "j"
 """The code of a column that comes in JSON. The others are the type codes of Python's arrays."""
 
 SINGLE = "f"
+"""The code of numbers in single precision."""
 
 
 class Table(Sequence[dict[str, Any]]):
@@ -38,13 +39,7 @@ class Table(Sequence[dict[str, Any]]):
         for values in zip(*self._columns.values(), strict=True):
             yield {**around, **dict(zip(names, values, strict=True))}
 
-    @overload
-    def __getitem__(self, place: int) -> dict[str, Any]: ...
-    @overload
-    def __getitem__(self, place: slice) -> list[dict[str, Any]]: ...
-    def __getitem__(self, place: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
-        if isinstance(place, slice):
-            return list(self)[place]
+    def __getitem__(self, place: Any) -> Any:
         return {**self._around, **{name: values[place] for name, values in self._columns.items()}}
 
     @property

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from cloche.model import Refusal
+from cloche.runtimes import tables
 from cloche.runtimes.tables import by_columns
 from cloche.runtimes.worker.answering import Answer, Failed, answer, answer_together
 from cloche.runtimes.worker.framing import array_builder, frame_builder
@@ -128,7 +129,7 @@ def message(calls: list[dict[str, Any]]) -> tuple[bytes, list[dict[str, Any]], b
         table = items and by_columns(items)
         headers.append({"rows": 1, "context": {"id": f"{number}"}})
         if table:
-            headers[-1]["columns"] = msgspec.to_builtins(table.columns)
+            headers[-1]["columns"] = msgspec.to_builtins(table.layout)
             numbers += table.numbers
         texts.append(table.text if table else json.dumps(call).encode())
     return b"[%s]" % b",".join(texts), headers, numbers
@@ -148,7 +149,8 @@ def adds(rows: Any, infos: Any) -> list[Any]:
         ("array", lambda rows, _: array_builder(COLUMNS)(rows)[:, :1]),
     ],
 )
-def test_rankings_are_answered_the_same_by_columns(takes: str, predict: Any) -> None:
+def test_rankings_are_answered_the_same_by_columns(takes: str, predict: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "LEAST_ITEMS", 1)
     manifest = replace(RANKING, takes=takes, columns=COLUMNS, answers="number")
     for calls in (CALLS, *([call] for call in CALLS), CALLS[:2], CALLS[1:3]):
         headers = [{"rows": 1, "context": {"id": f"{number}"}} for number, _ in enumerate(calls)]
@@ -160,7 +162,23 @@ def test_rankings_are_answered_the_same_by_columns(takes: str, predict: Any) -> 
             assert f'"score":{EXPECTED[takes]}}}' in found[0].outputs.decode()
 
 
-def test_of_rankings_by_columns_too_the_failing_one_fails_alone() -> None:
+def test_ids_are_never_rounded() -> None:
+    ids = [16777216.0 + number for number in range(9)]
+    calls = [{"items": [{"sku": sku, "price": 0.1} for sku in ids]}] * 2
+    columns = [Column(name, "float64", "number", float32=True) for name in ("sku", "price")]
+    for takes in ("rows", "array"):
+        manifest = replace(RANKING, takes=takes, columns=columns, answers="number")
+        builds = array_builder(columns) if takes == "array" else list
+        headers = [{"rows": 1}] * 2
+        for sent in ((json.dumps(calls).encode(), headers), message(calls)):
+            for found in answer_together(lambda rows, _: [1.0 for _ in builds(rows)], manifest, *sent):  # noqa: B023
+                assert isinstance(found, Answer)
+                assert [item["sku"] for item in json.loads(found.outputs)[0]] == ids
+
+
+def test_of_rankings_by_columns_too_the_failing_one_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "LEAST_ITEMS", 1)
+
     def fails(rows: Any, _: Any) -> list[float]:
         if any(row.pop("price") < 0 for row in rows):
             raise ValueError("negative")
