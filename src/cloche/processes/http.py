@@ -60,7 +60,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came, unless headers or trailers never end."""
-        if not self._in_message and b"pgrade:" in data:
+        if not self._in_message and _offers(data):
             data = _without_offers(data)
         super().data_received(data)
         if self._in_message:
@@ -182,6 +182,12 @@ class HttpProtocol(HttpToolsProtocol):
         lines = [f"HTTP/1.1 {status} {TITLES[status]}".encode(), *(name + b": " + said for name, said in headers)]
         self.transport.write(b"\r\n".join([*lines, b"", body]))
         self.transport.close()
+
+
+def _offers(data: bytes) -> bool:
+    """Tell whether a head offers to change the protocol. A body may be long, and is not looked at."""
+    end = data.find(b"\r\n\r\n")
+    return data.find(b"pgrade:", 0, len(data) if end < 0 else end) >= 0
 
 
 def _without_offers(data: bytes) -> bytes:
