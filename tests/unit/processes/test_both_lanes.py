@@ -244,4 +244,4 @@ def test_any_split_of_any_requests_gets_the_same_bytes(twins: Twins) -> None:
         twins.fast.lanes.clear()
 
     same()
-    assert seen > EXAMPLES
+    assert seen > EXAMPLES / 4, "hardly any went by the lane"
