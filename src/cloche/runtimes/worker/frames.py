@@ -71,17 +71,20 @@ class FrameBuilder:
 
     def _doubles(self, rows: Sequence[Row]) -> Any:
         """Return the rows as an array of doubles, or None where some value is no number."""
-        if not isinstance(rows, Table):
-            values = self._values(rows)
-            is_numeric = set(map(type, values)) <= _NUMBERS
-            return np.array(values, dtype=np.float64).reshape(-1, len(self._names)) if is_numeric else None
-        table = np.empty((len(rows), len(self._names)))
+        if isinstance(rows, Table):
+            return self._doubles_of_table(rows)
+        values = self._values(rows)
+        is_numeric = set(map(type, values)) <= _NUMBERS
+        return np.array(values, dtype=np.float64).reshape(-1, len(self._names)) if is_numeric else None
+
+    def _doubles_of_table(self, table: Table) -> Any:
+        doubles = np.empty((len(table), len(self._names)))
         for place, name in enumerate(self._names):
-            column = rows.column(name)
+            column = table.column(name)
             if not isinstance(column, array) and not set(map(type, column)) <= _NUMBERS:
                 return None
-            table[:, place] = np.array(column, dtype=np.float64)
-        return table
+            doubles[:, place] = np.array(column, dtype=np.float64)
+        return doubles
 
     def _values(self, rows: Sequence[Row]) -> list[Any]:
         """Return the values row by row, None where a row has none."""
