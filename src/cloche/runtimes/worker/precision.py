@@ -13,10 +13,10 @@ from cloche.runtimes.worker.table import SINGLE
 
 def single_precision(values: Sequence[Any]) -> Sequence[Any]:
     """Return the numbers rounded to float32, None where there is none."""
-    import numpy as np
-
     if isinstance(values, array) and values.typecode == SINGLE:
         return values
+    import numpy as np
+
     with suppress(struct.error, OverflowError):  # unless all are numbers; what is too large is infinite
         return list(struct.unpack(form := f"{len(values)}f", struct.pack(form, *values)))
     with np.errstate(over="ignore"):
