@@ -26,7 +26,6 @@ LOCKED = "locked"
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
     "max_connections": "40",
     "shared_buffers": "32MB",
     "autovacuum_naptime": "10s",
@@ -77,7 +76,8 @@ class Postgres:
 
     def start(self) -> None:
         """Start it, and return once it answers."""
-        settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        wanted = {**_SETTINGS, "unix_socket_directories": self._folder}
+        settings = [f"--{name}={value}" for name, value in wanted.items()]
         command = [self._programs / "postgres", "-D", self._folder / "data", f"--port={self._port}", *settings]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, cwd=self._folder, stdout=log, stderr=log, **self._who)
@@ -110,6 +110,10 @@ class Postgres:
     def url(self, database: str) -> str:
         """Return the URL of a database."""
         return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
+
+    def local_url(self, database: str) -> str:
+        """Return the URL of a database by way of a Unix socket."""
+        return f"postgresql://postgres@/{database}?host={self._folder}&port={self._port}"
 
     def database(self) -> str:
         """Return the URL of an empty database."""

@@ -23,8 +23,8 @@ import msgspec
 
 from cloche.errors import AddressTaken, HomeInUse, UnsafeAddress
 from cloche.home import Home
+from cloche.precedence import step_back
 from cloche.processes.boot import Boot, RunLock, ServerFile
-from cloche.processes.precedence import step_back
 from cloche.registry.standing import drop_standings
 from cloche.runtimes.exits import exited
 from cloche.runtimes.link import SupervisorEnd

@@ -14,6 +14,7 @@ from psycopg.errors import QueryCanceled
 from psycopg.rows import TupleRow
 
 from cloche.drivers.postgres.address import Address, Connection, translated
+from cloche.drivers.postgres.backend import backend_here
 from cloche.drivers.postgres.opening import revision
 from cloche.drivers.postgres.rollups import read_due, read_rollups
 from cloche.drivers.postgres.rows import to_record
@@ -21,6 +22,7 @@ from cloche.drivers.postgres.searching import Query, count_query, get_query, pag
 from cloche.drivers.postgres.sink import read_positions
 from cloche.drivers.postgres.statements import STATEMENTS
 from cloche.ports import Cursor, Filter, Position, Seal
+from cloche.precedence import keep_step
 from cloche.upkeep.ports import Due, Grain, Rollup
 from cloche.values import Record
 
@@ -146,6 +148,8 @@ class PostgresReader:
     async def _connect(self) -> Connection | None:
         """Return a connection, or None where nothing was written yet."""
         connection = await self._address.connect(read_only=True)
+        if (backend := backend_here(connection.pgconn)) is not None:
+            keep_step(backend)
         try:
             made = await revision(connection, self._address)
         except BaseException:

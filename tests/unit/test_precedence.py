@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloche.processes.precedence import quieter_half, step_back
+from cloche.precedence import keep_step, quieter_half, step_back
 
 INTERRUPTS = """\
            CPU0       CPU1       CPU3       CPU4
@@ -69,3 +69,50 @@ def test_one_that_has_ended_gives_way_to_nobody() -> None:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     step_back(process.pid, 3)
+
+
+KEEP_STEP = """
+import os, sys
+from cloche.precedence import keep_step
+os.nice(int(sys.argv[2]))
+os.sched_setaffinity(0, eval(sys.argv[3]))
+keep_step(int(sys.argv[1]))
+"""
+
+
+def keep_step_of(pid: int, niceness: int, cores: set[int]) -> None:
+    """Have a process give way as another one does."""
+    subprocess.run([sys.executable, "-c", KEEP_STEP, str(pid), str(niceness), str(cores)], check=True)
+
+
+def test_who_works_for_one_that_gives_way_does_so_too(sleeper: int) -> None:
+    ours, cores = os.getpriority(os.PRIO_PROCESS, 0), os.sched_getaffinity(0)
+    usual_ns = turn_ns(sleeper)
+    keep_step_of(sleeper, 3, {max(cores)})
+    assert os.getpriority(os.PRIO_PROCESS, sleeper) == min(19, ours + 3)
+    assert os.sched_getaffinity(sleeper) == {max(cores)}
+    assert turn_ns(sleeper) == min(100_000, usual_ns)
+
+
+def test_one_that_gives_way_more_already_is_left_alone(sleeper: int) -> None:
+    os.setpriority(os.PRIO_PROCESS, sleeper, 19)
+    cores, usual_ns = os.sched_getaffinity(sleeper), turn_ns(sleeper)
+    keep_step_of(sleeper, 3, {max(cores)})
+    assert (os.getpriority(os.PRIO_PROCESS, sleeper), os.sched_getaffinity(sleeper)) == (19, cores)
+    assert turn_ns(sleeper) == usual_ns
+
+
+def test_one_that_was_given_other_cores_stays_there(sleeper: int) -> None:
+    first, *others = sorted(os.sched_getaffinity(0))
+    if not others:
+        pytest.skip("this machine has one core")
+    os.sched_setaffinity(sleeper, {first})
+    keep_step_of(sleeper, 3, set(others))
+    assert os.sched_getaffinity(sleeper) == {first}
+
+
+def test_nobody_who_has_ended_keeps_step() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    keep_step_of(process.pid, 3, os.sched_getaffinity(0))
+    keep_step(process.pid)

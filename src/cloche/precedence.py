@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Set
 from pathlib import Path
@@ -36,10 +37,23 @@ def step_back(pid: int, niceness: int) -> None:
     What the system does not know of this (other than Linux, all but the niceness) stays as it is.
     """
     with contextlib.suppress(OSError):  # it has ended, or a sandbox does not let us
-        os.setpriority(os.PRIO_PROCESS, pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness))
+        _give_way(pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + niceness))
         if hasattr(os, "sched_setaffinity"):
-            _shorten_turns(pid)
             os.sched_setaffinity(pid, quieter_half(os.sched_getaffinity(0), _interrupts()))
+
+
+def keep_step(pid: int) -> None:
+    """Have a process that works for this one give way as this one does, where it does not give way more already.
+
+    Does nothing where this process may not say that of the other: it runs as somebody else, and this one not as root.
+    """
+    with contextlib.suppress(OSError):
+        niceness = os.getpriority(os.PRIO_PROCESS, 0)
+        if niceness > os.getpriority(os.PRIO_PROCESS, pid):
+            _give_way(pid, niceness)
+            if hasattr(os, "sched_setaffinity"):
+                theirs = os.sched_getaffinity(pid)
+                os.sched_setaffinity(pid, theirs & os.sched_getaffinity(0) or theirs)
 
 
 def quieter_half(cores: Set[int], interrupts: str) -> set[int]:
@@ -65,10 +79,15 @@ def _interrupts() -> str:
     return ""
 
 
+def _give_way(pid: int, niceness: int) -> None:
+    os.setpriority(os.PRIO_PROCESS, pid, niceness)
+    _shorten_turns(pid)
+
+
 def _shorten_turns(pid: int) -> None:
     """Let a process be interrupted early, from Linux 6.12 on: who wakes up waits for the end of another's turn."""
     number = _SET_ATTRIBUTES.get(os.uname().machine)
-    if number is not None:
+    if number is not None and sys.platform == "linux":
         nice = os.getpriority(os.PRIO_PROCESS, pid)
         wanted = _Attributes(ctypes.sizeof(_Attributes), os.SCHED_OTHER, 0, nice, 0, _TURN_NS)
         ctypes.CDLL(None).syscall(number, pid, ctypes.byref(wanted), 0)
