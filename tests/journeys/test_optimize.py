@@ -34,7 +34,7 @@ def optimized(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server
     home = tmp_path_factory.mktemp("optimized") / ".cloche"
     forest = make_pipeline(SimpleImputer(), RandomForestClassifier(n_estimators=20, random_state=1, max_depth=6))
     publish(home, forest.fit(X, LATE), "delay", X.head(20), training=X)
-    wanted = ("delay", "1.*", "--as", "1.1.0", "--rows", "400", "--trees", "4")
+    wanted = ("delay", "1.*", "--as", "1.1.0", "--rows", "400", "--trees", "4", "--leaf-bits", "3")
     said = json.loads(cli(home, "models", "optimize", *wanted, "--json"))
     cli(home, "models", "default", "delay", "1.1.0")
     with Server(home) as server:
@@ -85,7 +85,8 @@ def test_what_was_shrunk_is_published_with_consent_alone(optimized: tuple[Server
     """Without, it was only shown; with it, it is a version that says what it has lost, wherever it is looked at."""
     server, said = optimized
     shown = {each["form"]: each["verdict"] for each in said["tried"]}
-    assert shown["onnx-double-4-trees"] == "shrunk"
+    for smaller in ("4-trees", "3-bits", "4-trees-3-bits"):
+        assert shown[f"onnx-double-{smaller}"] == "shrunk"
     assert said["optimized"].get("loss") is None
     for row in ASKED * 3:  # so that calls of few rows are measured, and that is soon done
         server.predict("delay", row)

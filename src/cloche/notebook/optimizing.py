@@ -12,7 +12,7 @@ from cloche.authoring.bridge import wait_for
 from cloche.authoring.optimizing.asking import Tell
 from cloche.authoring.optimizing.finding import Around, Found, Second, Sent, find
 from cloche.authoring.optimizing.publishing import Optimization, add_second, chosen, free_version, why_none
-from cloche.authoring.optimizing.search import ROWS, TOLERANCE, Wanted
+from cloche.authoring.optimizing.search import MOST_LEAF_BITS, ROWS, TOLERANCE, Wanted
 from cloche.authoring.scratch import scratch_folder
 from cloche.hindsight.sent import sent_to
 from cloche.log.settle import settle
@@ -55,6 +55,7 @@ def optimize(  # noqa: PLR0913  one call says all there is to say
     tolerance: float = TOLERANCE,
     rows: int = ROWS,
     trees: int | None = None,
+    leaf_bits: int | None = None,
     accept_loss: bool = False,
     home: str | Path | None = None,
     quiet: bool = False,
@@ -75,7 +76,9 @@ def optimize(  # noqa: PLR0913  one call says all there is to say
             median answer. Labels are always equal.
         rows: how many rows are drawn, and how many of those that callers have sent are asked at most.
         trees: look also at forms of the first so many trees, and show what that costs.
-        accept_loss: publish such a form, though it answers otherwise.
+        leaf_bits: look also at forms whose leaves say one of two to the power of so many numbers; with `trees`, also
+            at both in one.
+        accept_loss: publish such a form, the fastest of them, though it answers otherwise.
         home: the home folder, where it is not the one that is found.
         quiet: do not say on standard error what is being done.
 
@@ -85,19 +88,27 @@ def optimize(  # noqa: PLR0913  one call says all there is to say
         DoesNotLoad, SetupError: it can't be loaded or converted here.
         ConversionFailed: the process that converts it died.
         LogError, RegistryError: the log or the registry can't be read.
-        ValueError: `accept_loss` without `trees`.
+        ValueError: `accept_loss` without `trees` and `leaf_bits`, or one of these is not possible.
     """
-    if accept_loss and trees is None:
-        raise ValueError("accept_loss goes with trees, which says how many are kept")
+    _check_smaller(trees, leaf_bits, accept_loss)
     asked = Asked(
         model=name,
         version=version,
         published_as=published_as,
-        wanted=Wanted(rows, tolerance, trees),
+        wanted=Wanted(rows, tolerance, trees, leaf_bits),
         accept_loss=accept_loss,
     )
     found = optimize_version(open_home(home), asked, _silent if quiet else say_step)
     return OptimizationPage(**msgspec.structs.asdict(found))
+
+
+def _check_smaller(trees: int | None, leaf_bits: int | None, accept_loss: bool) -> None:
+    if accept_loss and trees is None and leaf_bits is None:
+        raise ValueError("accept_loss goes with trees or leaf_bits, which say what is left out")
+    if trees is not None and trees < 1:
+        raise ValueError(f"trees is {trees}: at least one is kept")
+    if leaf_bits is not None and not 1 <= leaf_bits <= MOST_LEAF_BITS:
+        raise ValueError(f"leaf_bits is {leaf_bits}: leaves have 1 to {MOST_LEAF_BITS} bits")
 
 
 def optimize_version(opened: OpenHome, asked: Asked, tell: Tell) -> Optimization:

@@ -63,7 +63,7 @@ def _answers(tried: Tried) -> str:
         return f"agree, {compared.worst:.1g} apart at most"
     said = f"{compared.differing:,} of {compared.calls:,} differ, {compared.worst:.2g} apart at most"
     labels = f", {compared.labels:,} in label or in having an answer" if compared.labels else ""
-    return f"{said}{labels}, {compared.mean:.1g} on average" if tried.trees is not None else f"{said}{labels}"
+    return f"{said}{labels}, {compared.mean:.1g} on average" if tried.shrunk is not None else f"{said}{labels}"
 
 
 def _disagreement(tried: Tried) -> Iterator[Part]:

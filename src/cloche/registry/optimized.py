@@ -54,7 +54,7 @@ class Loss(msgspec.Struct, frozen=True):
     """What a form that was shrunk answers otherwise than the original, in the calls that both were asked."""
 
     shrunk: str
-    """How, in words: `the first 50 trees`."""
+    """How, in words: `the first 50 trees, leaves of 4 bits`."""
     calls: int
     labels: int
     """Calls with another label."""

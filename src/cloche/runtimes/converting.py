@@ -33,13 +33,15 @@ class ConvertOptions(msgspec.Struct, frozen=True):
 
     trees: int | None = None
     """Candidates with so many of the first rounds of its trees alone, which answer otherwise than the version."""
+    leaf_bits: int | None = None
+    """Candidates whose leaves say one of two to the power of so many numbers, which answer otherwise, too."""
 
 
 class Candidate(msgspec.Struct, frozen=True):
     """An artifact that a gateway answers itself. Whether it answers as the version does, nobody has looked yet."""
 
     name: str
-    """`onnx-double`, `onnx-single`, `xgboost`, `lightgbm`, and `onnx-double-50-trees` of those that are shrunk."""
+    """`onnx-double`, `onnx-single`, `xgboost`, `lightgbm`; of one that is shrunk, `onnx-double-50-trees-4-bits`."""
     flavor: Literal["onnx", "xgboost", "lightgbm"]
     file: str
     """Its name in the folder that was given."""
@@ -47,8 +49,8 @@ class Candidate(msgspec.Struct, frozen=True):
     """The precision in which it takes numbers."""
     size: int
     """In bytes."""
-    trees: int | None = None
-    """How many of the first rounds of trees it has; None: all that the version has."""
+    shrunk: str | None = None
+    """How, in words; None: it is not."""
     notes: tuple[str, ...] = ()
     """What the author should know of it."""
 
@@ -138,6 +140,8 @@ def _command(copy: Copy, out: Path, options: ConvertOptions, scratch: Scratch, c
         command += ["--digest", copy.digest]
     if options.trees is not None:
         command += ["--trees", str(options.trees)]
+    if options.leaf_bits is not None:
+        command += ["--leaf-bits", str(options.leaf_bits)]
     return command + arguments(confinement, [scratch.path, out.absolute()])
 
 

@@ -33,12 +33,19 @@ def test_what_can_not_be_is_said_at_once(run, delays, arguments, said):
 def test_consent_is_to_something(run, delays):
     result = run("models", "optimize", "delays", "1.0.0", "--accept-loss")
     assert result.exit_code == 2
-    assert "--accept-loss goes with --trees" in result.stderr
-    with pytest.raises(ValueError, match="accept_loss goes with trees"):
+    assert "--accept-loss goes with --trees or --leaf-bits" in result.stderr
+    with pytest.raises(ValueError, match="accept_loss goes with trees or leaf_bits"):
         optimize("delays", "1.0.0", accept_loss=True)
+    assert optimize("delays", "1.0.0", leaf_bits=4, accept_loss=True, quiet=True).published is None
 
 
-@pytest.mark.parametrize("option", [("--tolerance", "2"), ("--rows", "0"), ("--trees", "0")])
+@pytest.mark.parametrize("smaller", [{"trees": 0}, {"leaf_bits": 0}, {"leaf_bits": 17}])
+def test_nothing_can_be_that_small(delays, smaller):
+    with pytest.raises(ValueError, match=f"^{next(iter(smaller))} is {next(iter(smaller.values()))}: "):
+        optimize("delays", "1.0.0", **smaller)
+
+
+@pytest.mark.parametrize("option", [("--tolerance", "2"), ("--rows", "0"), ("--trees", "0"), ("--leaf-bits", "17")])
 def test_options_that_mean_nothing(run, delays, option):
     result = run("models", "optimize", "delays", "1.0.0", *option)
     assert result.exit_code == 2

@@ -94,7 +94,9 @@ def find(copies: tuple[Copy, Copy], wanted: Wanted, sent: Sent, around: Around, 
     if (reason := _hopeless(original.manifest)) is not None:
         return _nothing(plain, wanted, [NotConverted("", reason)])
     around.tell("converting it")
-    conversion = convert(converting, out, ConvertOptions(wanted.trees), confinement=around.confinement)
+    conversion = convert(
+        converting, out, ConvertOptions(wanted.trees, wanted.leaf_bits), confinement=around.confinement
+    )
     if not conversion.candidates:
         return _nothing(plain, wanted, conversion.reasons)
     (out / "manifest.json").write_bytes(encode_manifest(plain))
@@ -166,7 +168,7 @@ def _opened(conversion: Conversion, plain: Manifest, out: Path) -> tuple[list[Ca
         except DoesNotLoad as error:
             refused.append(NotConverted(each.name, f"it can't be opened again: {error.details['traceback']}"))
             continue
-        candidates.append(Candidate(each.name, each.file, each.size, answers, each.trees, each.notes))
+        candidates.append(Candidate(each.name, each.file, each.size, answers, each.shrunk, each.notes))
     return candidates, refused
 
 
@@ -198,8 +200,8 @@ def _second(chosen: Tried, conversion: Conversion, search: Search, out: Path) ->
     data = (out / chosen.file).read_bytes()
     loss: Loss | None = None
     table = chosen.table
-    if chosen.trees is not None:  # it answers otherwise, so it answers everything
-        loss = loss_of(chosen)
+    if chosen.shrunk is not None:  # it answers otherwise, so it answers everything
+        loss = loss_of(chosen.shrunk, chosen.compared)
         table = [msgspec.structs.replace(line, faster="converted") for line in table]
     optimized = Optimized(
         flavor=candidate.flavor,

@@ -19,6 +19,8 @@ from cloche.schema.dialect import types_of
 
 TOLERANCE: Final = 1e-5
 ROWS: Final = 10_000
+MOST_LEAF_BITS: Final = 16
+"""Of more, numbers in single precision would hardly be fewer."""
 
 _TRIED_WITHOUT: Final = 3
 _ATTEMPTS: Final = 4
@@ -34,6 +36,8 @@ class Wanted(msgspec.Struct, frozen=True):
     tolerance: float = TOLERANCE
     trees: int | None = None
     """Look at forms of the first so many trees, too."""
+    leaf_bits: int | None = None
+    """Look at forms whose leaves say one of two to the power of so many numbers, too."""
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +52,8 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     compared: Compared
     table: list[Timed]
     """Empty where it differs: how fast wrong answers are is of no interest."""
-    trees: int | None = None
-    """Of one that was shrunk: how many are left."""
+    shrunk: str | None = None
+    """How, in words; None: it was not."""
     notes: tuple[str, ...] = ()
 
 
@@ -60,7 +64,7 @@ class Candidate(msgspec.Struct, frozen=True):
     file: str
     size: int
     answers: Answers
-    trees: int | None
+    shrunk: str | None
     notes: tuple[str, ...]
 
 
@@ -105,7 +109,7 @@ class Search:
         asked = [self._asker.answers(candidate.answers, self._calls, size, self._tell) for size in (TOGETHER, 1)]
         compared = max(map(self._compared, asked), key=lambda found: (found.differing, found.worst))
         table: list[Timed] = []
-        if not compared.differing or candidate.trees is not None:
+        if not compared.differing or candidate.shrunk is not None:
             both = (self._original, candidate.answers)
             table = measure(self._asker, both, self._answered(asked[0]), sizes, self._tell)
         return Tried(
@@ -115,7 +119,7 @@ class Search:
             verdict=_verdict(candidate, compared, table),
             compared=compared,
             table=table,
-            trees=candidate.trees,
+            shrunk=candidate.shrunk,
             notes=candidate.notes,
         )
 
@@ -200,17 +204,15 @@ def _mostly_answered(calls: Iterator[Row], needs: Sequence[str]) -> Iterator[Row
             yield call
 
 
-def loss_of(tried: Tried) -> Loss:
+def loss_of(shrunk: str, compared: Compared) -> Loss:
     """Return what a shrunk form answers otherwise."""
-    compared = tried.compared
-    said = f"the first {tried.trees} trees"
-    return Loss(said, compared.calls, compared.labels, compared.mean, compared.worst)
+    return Loss(shrunk, compared.calls, compared.labels, compared.mean, compared.worst)
 
 
 def _verdict(
     candidate: Candidate, compared: Compared, table: Sequence[Timed]
 ) -> Literal["faster", "not faster", "differs", "shrunk"]:
-    if candidate.trees is not None:
+    if candidate.shrunk is not None:
         return "shrunk"
     if compared.differing:
         return "differs"

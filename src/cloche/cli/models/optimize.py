@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from cloche.authoring.optimizing.search import ROWS, TOLERANCE, Wanted
+from cloche.authoring.optimizing.search import MOST_LEAF_BITS, ROWS, TOLERANCE, Wanted
 from cloche.cli import show
 from cloche.cli.place import Place
 from cloche.notebook.opening import open_home
@@ -36,7 +36,17 @@ NOTHING_PUBLISHED = 2
     help="How many rows, or items of a ranking, are drawn; and how many calls at most are taken from the log.",
 )
 @click.option("--trees", type=click.IntRange(1), metavar="N", help="Look at forms of the first N trees, too.")
-@click.option("--accept-loss", is_flag=True, help="With --trees: publish such a form, though it answers otherwise.")
+@click.option(
+    "--leaf-bits",
+    type=click.IntRange(1, MOST_LEAF_BITS),
+    metavar="B",
+    help="Look at forms whose leaves say one of 2^B numbers, too; with --trees, also at both in one.",
+)
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="With --trees or --leaf-bits: publish the fastest such form, though it answers otherwise.",
+)
 @show.json_option
 @click.pass_obj
 def optimize(
@@ -53,8 +63,8 @@ def optimize(
     since no form agrees, or none is faster, or there is none; with all that was tried.
     """
     wanted = msgspec.convert(how, Wanted)
-    if accept_loss and wanted.trees is None:
-        raise click.UsageError("--accept-loss goes with --trees, which says how many are kept.")
+    if accept_loss and wanted.trees is None and wanted.leaf_bits is None:
+        raise click.UsageError("--accept-loss goes with --trees or --leaf-bits, which say what is left out.")
     asked = Asked(model=name, version=version, published_as=published_as, wanted=wanted, accept_loss=accept_loss)
     found = optimize_version(open_home(place.home.path), asked, show.Steps())
     if as_json:

@@ -106,7 +106,7 @@ def test_what_was_shrunk_is_shown_beside_the_others_with_all_that_it_costs(boost
     _, found = boosted
     tried = {each.form: each for each in found.tried}
     whole, shrunk = tried["onnx-double"], tried["onnx-double-3-trees"]
-    assert (shrunk.verdict, shrunk.trees) == ("shrunk", 3)
+    assert (shrunk.verdict, shrunk.shrunk) == ("shrunk", "the first 3 trees")
     assert shrunk.size < whole.size
     assert shrunk.compared.labels > 0
     assert shrunk.compared.mean > whole.compared.worst
@@ -121,7 +121,7 @@ def test_what_was_shrunk_is_shown_beside_the_others_with_all_that_it_costs(boost
         time_text(shrunk.table[0].converted),
     ):
         assert said in line
-    assert "Of its 10 rounds of trees, the first 3 alone: it answers otherwise than the version." in page
+    assert "Shrunk to the first 3 trees, from 10 rounds of trees: it answers otherwise than the version." in page
 
 
 def optimization(found, second=None, reason="None."):
@@ -139,7 +139,7 @@ def test_what_was_shrunk_is_chosen_by_consent_alone(boosted):
     without = msgspec.structs.replace(found, faster=None)
     assert chosen(without, accept_loss=False) is None
     consent = " What was shrunk is published with --accept-loss alone."
-    differing = [msgspec.structs.replace(each, verdict="differs") for each in found.tried if each.trees is None]
+    differing = [msgspec.structs.replace(each, verdict="differs") for each in found.tried if each.shrunk is None]
     slower = [msgspec.structs.replace(each, verdict="not faster") for each in differing]
     for tried, said in ((differing, "agrees with the original within the tolerance."), (slower, "that agrees is")):
         told = why_none(msgspec.structs.replace(without, tried=tried))

@@ -50,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--digest")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--trees", type=int)
+    parser.add_argument("--leaf-bits", type=int)
     parser.add_argument("--scratch", type=Path)
     parser.add_argument("--confinement", type=json.loads)
     options = parser.parse_args(arguments)
@@ -66,18 +67,19 @@ def main(arguments: Sequence[str]) -> int:
         model = None if manifest.flavor in _REASONS else _load(options.bundle, manifest)
     except BaseException as error:  # noqa: BLE001  a model that exits while it loads has failed to load
         return _report(options.out, {"failed": author_traceback(error)})
-    return _report(options.out, _converted(model, manifest, options.out, options.trees))
+    return _report(options.out, _converted(model, manifest, options))
 
 
-def _converted(model: Any, manifest: Manifest, folder: Path, trees: int | None) -> dict[str, Any]:
+def _converted(model: Any, manifest: Manifest, options: argparse.Namespace) -> dict[str, Any]:
     """Return the report of a model's candidates, which are written into the folder."""
     if model is None:
         return {"candidates": [], "reasons": [{"form": "", "reason": _REASONS[manifest.flavor]}]}
     try:
         from cloche.runtimes.worker.converting.candidates import Candidate, make_candidates
+        from cloche.runtimes.worker.converting.shrinking import ways
     except ModuleNotFoundError as error:
         return {"missing": error.name}
-    made = list(make_candidates(model, manifest, folder, trees))
+    made = list(make_candidates(model, manifest, options.out, ways(options.trees, options.leaf_bits)))
     return {
         "candidates": [asdict(one) for one in made if isinstance(one, Candidate)],
         "reasons": [asdict(one) for one in made if not isinstance(one, Candidate)],

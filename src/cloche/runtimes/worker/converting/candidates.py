@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cloche.runtimes.worker.converting.features import check_columns
 from cloche.runtimes.worker.converting.graph import NotConvertible, Width
 from cloche.runtimes.worker.converting.library import convert_by_library
 from cloche.runtimes.worker.converting.native import NATIVE, native_form
+from cloche.runtimes.worker.converting.shrinking import Smaller
 from cloche.runtimes.worker.flavors.asking import listed
 from cloche.runtimes.worker.flavors.onnx import MARKS, open_session
 from cloche.runtimes.worker.manifest import Manifest
@@ -32,7 +34,7 @@ class Candidate:
     file: str
     width: str
     size: int = 0
-    trees: int | None = None
+    shrunk: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -47,14 +49,14 @@ class NotConverted:
 Made = Candidate | NotConverted
 
 
-def make_candidates(model: Any, manifest: Manifest, folder: Path, rounds: int | None) -> Iterator[Made]:
+def make_candidates(model: Any, manifest: Manifest, folder: Path, smaller: Sequence[Smaller]) -> Iterator[Made]:
     """Write the candidates of a model into a folder, and yield each, and each that can't be.
 
     Args:
         model: an estimator, a pipeline or a booster.
         manifest: how it is asked.
         folder: where the files go.
-        rounds: candidates of so many of the first rounds of trees are made besides; None: none are.
+        smaller: in which ways candidates are shrunk that are made besides.
     """
     model = _unwrapped(model)
     try:
@@ -65,36 +67,36 @@ def make_candidates(model: Any, manifest: Manifest, folder: Path, rounds: int | 
     exact = Exact.of(model, manifest.columns or [])
     for name, width in _WIDTHS:
         wanted = Candidate(name, "onnx", f"{name}.onnx", width, notes=(_SINGLE,) if width == "float32" else ())
-        yield _written(wanted, folder, exact, model, asked)
-    if rounds is not None:
-        yield from _shrunk(exact, model, asked, folder, rounds)
+        yield _written(wanted, folder, partial(_graph, exact, model, asked))
+    for each in smaller:
+        yield from _shrunk(exact, asked, folder, each)
     if type(model).__name__ in NATIVE and NATIVE[type(model).__name__] != manifest.flavor:
         yield _native(model, manifest, folder)
 
 
-def _shrunk(exact: Exact, model: Any, asked: Asked, folder: Path, rounds: int) -> Iterator[Made]:
-    form = f"{rounds}-trees"
+def _shrunk(exact: Exact, asked: Asked, folder: Path, smaller: Smaller) -> Iterator[Made]:
     try:
         there = exact.rounds()
     except NotConvertible as error:
-        yield NotConverted(form, _sentence(error))
+        yield NotConverted(smaller.name, _sentence(error))
         return
-    if there is None or there <= rounds:
+    if there is None or (smaller.rounds is not None and there <= smaller.rounds):
         has = "has no trees" if there is None else f"has {there} rounds of trees"
-        yield NotConverted(form, f"It {has}, so there is nothing to leave out.")
+        yield NotConverted(smaller.name, f"It {has}, so there is nothing to leave out.")
         return
-    note = f"Of its {there} rounds of trees, the first {rounds} alone: it answers otherwise than the version."
+    note = f"Shrunk to {smaller.words}, from {there} rounds of trees: it answers otherwise than the version."
     for name, width in _WIDTHS:
-        wanted = Candidate(f"{name}-{form}", "onnx", f"{name}-{form}.onnx", width, trees=rounds, notes=(note,))
-        yield _written(wanted, folder, exact, model, asked)
+        form = f"{name}-{smaller.name}"
+        wanted = Candidate(form, "onnx", f"{form}.onnx", width, shrunk=smaller.words, notes=(note,))
+        yield _written(wanted, folder, partial(exact.written, asked=asked, smaller=smaller))
 
 
-def _written(wanted: Candidate, folder: Path, exact: Exact, model: Any, asked: Asked) -> Made:
+def _written(wanted: Candidate, folder: Path, graph: Callable[[Width], bytes]) -> Made:
     """Write a graph, and see whether ONNX Runtime takes it."""
     width: Width = "float32" if wanted.width == "float32" else "float64"
     path = folder / wanted.file
     try:
-        path.write_bytes(_graph(exact, model, asked, width, wanted.trees))
+        path.write_bytes(graph(width))
         _open(path)
     except NotConvertible as error:
         path.unlink(missing_ok=True)
@@ -106,12 +108,12 @@ def _written(wanted: Candidate, folder: Path, exact: Exact, model: Any, asked: A
     return replace(wanted, size=path.stat().st_size)
 
 
-def _graph(exact: Exact, model: Any, asked: Asked, width: Width, rounds: int | None) -> bytes:
+def _graph(exact: Exact, model: Any, asked: Asked, width: Width) -> bytes:
     """Write a graph node by node, and where that is not possible, by skl2onnx."""
     try:
-        return exact.written(width, asked, rounds)
+        return exact.written(width, asked)
     except NotConvertible as error:
-        if rounds is not None or not type(model).__module__.startswith("sklearn."):
+        if not type(model).__module__.startswith("sklearn."):
             raise
         try:
             return convert_by_library(model, exact.columns, width, asked, MARKS)

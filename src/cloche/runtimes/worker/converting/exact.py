@@ -13,6 +13,7 @@ from cloche.runtimes.worker.converting.forests import ESTIMATORS, read_ensemble
 from cloche.runtimes.worker.converting.graph import GraphWriter, NotConvertible, Width
 from cloche.runtimes.worker.converting.linear import LINEAR, folded, product_of, read_linear
 from cloche.runtimes.worker.converting.preparing import prepare, steps_of
+from cloche.runtimes.worker.converting.shrinking import Smaller
 from cloche.runtimes.worker.converting.trees import Ensemble, sums_of
 from cloche.runtimes.worker.flavors.onnx import MARKS_OF_OWN
 from cloche.runtimes.worker.manifest import Column
@@ -43,13 +44,13 @@ class Exact:
         """
         return None if _is_linear(self.model) else len(self._ensemble().rounds)
 
-    def written(self, width: Width, asked: Asked, rounds: int | None = None) -> bytes:
+    def written(self, width: Width, asked: Asked, smaller: Smaller | None = None) -> bytes:
         """Return the graph.
 
         Args:
             width: the precision of its numbers.
             asked: what the version answers with.
-            rounds: how many of the first rounds of trees are written; None: all.
+            smaller: how its trees are shrunk; None: they are not.
 
         Raises:
             NotConvertible: a part of the model is none of those that are written here.
@@ -62,7 +63,7 @@ class Exact:
             sums = product_of(graph, linear, matrix_of(graph, features))
             write_answer(graph, sums, len(linear.weights), linear.link, asked)
         else:
-            ensemble = self._ensemble() if rounds is None else self._ensemble().first(rounds)
+            ensemble = self._ensemble() if smaller is None else smaller.of(self._ensemble())
             features = self._encoded(graph, self._prepared(graph, self.steps, features))
             sums = sums_of(graph, self._refusing(ensemble), matrix_of(graph, features), features.count)
             write_answer(graph, sums, ensemble.targets, ensemble.link, asked)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
-from cloche.runtimes.worker.converting.graph import GraphWriter, NotConvertible
+from cloche.runtimes.worker.converting.graph import GraphWriter, NotConvertible, Width
 
 Link = Literal["identity", "exp", "logistic", "softmax", "shares"]
 """What becomes of the sums of the trees. `shares`: they are probabilities, for two classes those of the second."""
@@ -73,10 +73,6 @@ class Ensemble:
     """Whether it refuses a missing value."""
     codes: dict[int, int] = field(default_factory=dict)
     """Columns of categories -> how many codes there are."""
-
-    def first(self, rounds: int) -> Ensemble:
-        """Return it with the trees of the first rounds alone."""
-        return replace(self, rounds=self.rounds[:rounds])
 
 
 def sums_of(graph: GraphWriter, ensemble: Ensemble, matrix: str, columns: int) -> str:
@@ -168,13 +164,15 @@ def _numeric(tree: Tree, tables: _Tables) -> Tree:
 
 
 def _attributes(graph: GraphWriter, trees: Sequence[Tree], ensemble: Ensemble) -> dict[str, Any]:
-    """Return the attributes of the node: those of all inner nodes, and those of all leaves, one tree after another."""
+    """Return the attributes of the node: those of all inner nodes, one tree after another, and those of all leaves."""
     arrays: dict[str, list[Any]] = defaultdict(list)
-    nodes = leaves = 0
-    for tree in trees:
+    leaves = _Leaves(trees, graph.width)
+    nodes = 0
+    for tree, leaf_numbers in zip(trees, leaves.numbers, strict=True):
         is_leaf = tree.features < 0
-        spare = _spare_leaves(tree, is_leaf, nodes, leaves)
-        numbers = np.where(is_leaf, leaves + spare + np.cumsum(is_leaf) - 1, nodes + np.cumsum(~is_leaf) - 1)
+        numbers = nodes + np.cumsum(~is_leaf) - 1
+        numbers[is_leaf] = leaf_numbers
+        _tell_apart(tree, is_leaf, numbers, leaves)
         lefts, rights = tree.lefts[~is_leaf], tree.rights[~is_leaf]
         arrays["tree_roots"].append([nodes])
         arrays["nodes_featureids"].append(tree.features[~is_leaf])
@@ -184,31 +182,54 @@ def _attributes(graph: GraphWriter, trees: Sequence[Tree], ensemble: Ensemble) -
         arrays["nodes_trueleafs"].append(is_leaf[lefts])
         arrays["nodes_falsenodeids"].append(numbers[rights])
         arrays["nodes_falseleafs"].append(is_leaf[rights])
-        arrays["leaf_weights"] += [np.zeros(spare), tree.values[is_leaf]]
-        arrays["leaf_targetids"].append(np.full(spare + int(is_leaf.sum()), tree.target))
         nodes += int((~is_leaf).sum())
-        leaves += spare + int(is_leaf.sum())
-    splits, weights = (graph.tensor(np.concatenate(arrays.pop(name))) for name in ("nodes_splits", "leaf_weights"))
+    splits = graph.tensor(np.concatenate(arrays.pop("nodes_splits")))
     modes: Any = np.full(nodes, _LT if ensemble.strict else _LEQ, dtype=np.uint8)
     return {name: np.concatenate(each).astype(int).tolist() for name, each in arrays.items()} | {
         "n_targets": ensemble.targets,
         "aggregate_function": _SUM,
         "nodes_modes": numpy_helper.from_array(modes),
         "nodes_splits": splits,
-        "leaf_weights": weights,
+        "leaf_weights": graph.tensor(leaves.values),
+        "leaf_targetids": leaves.targets,
     }
 
 
-def _spare_leaves(tree: Tree, is_leaf: Any, nodes: int, leaves: int) -> int:
-    """Return how many leaves that nobody reaches keep a leaf and a node below the root from having the same number.
+class _Leaves:
+    """The leaves of all trees. Those that say the same, to the bit, are one.
+
+    Args:
+        trees: each of which splits.
+        width: the precision of what they say.
+    """
+
+    def __init__(self, trees: Sequence[Tree], width: Width) -> None:
+        said = [tree.values[tree.features < 0].astype(width) for tree in trees]
+        of_target = [np.full(len(values), tree.target) for tree, values in zip(trees, said, strict=True)]
+        values, targets = np.concatenate(said), np.concatenate(of_target)
+        pairs = np.stack([targets, values.view(f"i{values.itemsize}")], axis=1)
+        _, firsts, numbers = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
+        self.values: list[Any] = values[firsts].tolist()
+        self.targets: list[int] = targets[firsts].tolist()
+        self.numbers = np.split(numbers.ravel(), np.cumsum([len(values) for values in said])[:-1])
+        """Of the leaves of each tree, in the order of its nodes."""
+
+    def copied(self, number: int) -> int:
+        """Return the number of another leaf that says the same."""
+        self.values.append(self.values[number])
+        self.targets.append(self.targets[number])
+        return len(self.values) - 1
+
+
+def _tell_apart(tree: Tree, is_leaf: Any, numbers: Any, leaves: _Leaves) -> None:
+    """Give a leaf below the root another number than what is below it on the other side, be that a leaf or a node.
 
     Releases of ONNX Runtime take such a root for a leaf: microsoft/onnxruntime, issue 24679.
     """
-    below = (int(tree.lefts[0]), int(tree.rights[0]))
-    if is_leaf[below[0]] == is_leaf[below[1]]:
-        return 0
-    leaf, node = below if is_leaf[below[0]] else below[::-1]
-    return int(leaves + is_leaf[:leaf].sum() == nodes + (~is_leaf[:node]).sum())
+    left, right = int(tree.lefts[0]), int(tree.rights[0])
+    if numbers[left] == numbers[right]:
+        leaf = left if is_leaf[left] else right
+        numbers[leaf] = leaves.copied(int(numbers[leaf]))
 
 
 def _thresholds(graph: GraphWriter, thresholds: Any, strict: bool) -> Any:

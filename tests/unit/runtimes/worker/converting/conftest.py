@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from cloche.runtimes.worker.converting.candidates import Candidate, NotConverted, make_candidates
+from cloche.runtimes.worker.converting.shrinking import Smaller
 from cloche.runtimes.worker.flavors import sklearn
 from cloche.runtimes.worker.flavors.asking import framed
 from cloche.runtimes.worker.flavors.onnx import Graph, open_session
@@ -79,7 +80,7 @@ def same(one: Any, other: Any, tolerance: float) -> bool:
 def pair(tmp_path: Path) -> Callable[..., Pair]:
     """Convert a fitted estimator that is asked with frames like the given one."""
 
-    def make(model: Any, frame: Any, trees: int | None = None, training: Any = None, **fields: Any) -> Pair:
+    def make(model: Any, frame: Any, smaller: Smaller | None = None, training: Any = None, **fields: Any) -> Pair:
         classes = model.classes_.tolist() if hasattr(model, "classes_") else None
         asked: dict[str, Any] = {
             "takes": "array" if isinstance(frame, np.ndarray) else "frame",
@@ -88,7 +89,7 @@ def pair(tmp_path: Path) -> Callable[..., Pair]:
             "columns": columns_of(describe_frame(frame, training)),
         }
         manifest = Manifest(1, "sklearn", "files/model.pkl", **(asked | fields))
-        made = list(make_candidates(model, manifest, tmp_path, trees))
+        made = list(make_candidates(model, manifest, tmp_path, [smaller] if smaller else []))
         candidates = {one.name: one for one in made if isinstance(one, Candidate)}
         reasons = {one.form: one.reason for one in made if isinstance(one, NotConverted)}
         return Pair(model, manifest, tmp_path, candidates, reasons)

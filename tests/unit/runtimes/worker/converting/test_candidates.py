@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
+from onnx import numpy_helper
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
@@ -22,6 +24,7 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from cloche.runtimes.inline import boosting
+from cloche.runtimes.worker.converting.shrinking import Smaller
 from cloche.runtimes.worker.flavors import boosting as raw
 from cloche.runtimes.worker.flavors import lightgbm, xgboost
 from cloche.runtimes.worker.manifest import Column
@@ -66,14 +69,40 @@ def test_the_best_model_of_a_search_is_converted(pair):
 
 def test_the_first_trees_answer_as_the_model_did_after_them(pair):
     model = GradientBoostingClassifier(n_estimators=12, random_state=0).fit(FRAME, PLACE)
-    made = pair(model, FRAME, trees=5)
+    made = pair(model, FRAME, smaller=Smaller(5))
     after = list(model.staged_predict_proba(FRAME))[4].tolist()
     answers = made.converted(made.rows(FRAME), "onnx-double-5-trees")
     assert [list(answer["probabilities"].values()) for answer in answers] == [pytest.approx(row) for row in after]
     shrunk = made.candidates["onnx-double-5-trees"]
-    assert shrunk.trees == 5
-    assert "first 5 alone: it answers otherwise" in shrunk.notes[0]
+    assert shrunk.shrunk == "the first 5 trees"
+    assert "the first 5 trees, from 12 rounds of trees: it answers otherwise" in shrunk.notes[0]
     assert shrunk.size < made.candidates["onnx-double"].size
+
+
+def test_few_leaves_answer_as_near_as_they_are_apart(pair):
+    model = RandomForestRegressor(20, min_samples_leaf=3, random_state=0).fit(FRAME, SUM)
+    made = pair(model, FRAME, smaller=Smaller(None, 6))
+    rows = made.rows(FRAME)
+    said = [tree.tree_.value[tree.tree_.children_left < 0] for tree in model.estimators_]
+    half_a_step = (max(map(np.max, said)) - min(map(np.min, said))) / 63 / 2
+    apart = np.abs(np.subtract(made.original(rows), made.converted(rows, "onnx-double-6-bits")))
+    assert 0 < apart.max() <= half_a_step + 1e-9
+    assert made.candidates["onnx-single-6-bits"].shrunk == "leaves of 6 bits"
+    assert made.candidates["onnx-double-6-bits"].size < made.candidates["onnx-double"].size
+
+
+def test_leaves_that_say_the_same_are_written_once(pair):
+    """A forest that was grown to the end says 0 or 1 in all of its leaves."""
+    made = pair(RandomForestClassifier(10, random_state=0).fit(FRAME, SUM > 0), FRAME)
+    (trees,) = [
+        node
+        for node in onnx.load(made.folder / made.candidates["onnx-double"].file).graph.node
+        if node.op_type == "TreeEnsemble"
+    ]
+    (weights,) = [numpy_helper.to_array(each.t) for each in trees.attribute if each.name == "leaf_weights"]
+    assert set(weights.tolist()) == {0.0, 1.0}
+    assert len(weights) <= 2 + 10, "and at most one more for each root"
+    assert made.differing(made.rows(FRAME)) == []
 
 
 @pytest.mark.parametrize(
@@ -81,7 +110,7 @@ def test_the_first_trees_answer_as_the_model_did_after_them(pair):
     [(LinearRegression(), "It has no trees"), (RandomForestRegressor(5), "It has 5 rounds of trees")],
 )
 def test_there_may_be_nothing_to_leave_out(model, reason, pair):
-    made = pair(model.fit(FRAME, SUM), FRAME, trees=5)
+    made = pair(model.fit(FRAME, SUM), FRAME, smaller=Smaller(5))
     assert made.reasons["5-trees"].startswith(reason)
     assert set(made.candidates) == {"onnx-double", "onnx-single"}
 
