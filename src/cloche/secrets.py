@@ -1,14 +1,24 @@
-"""Secrets: how settings refer to them, and how an address is said without them."""
+"""Secrets: how settings refer to them, how a token is sent, and how an address is said without them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from cloche.errors import InvalidSetting
 
-_SECRET_PARAMETERS = frozenset({"password", "passwd", "token", "secret", "key", "sslpassword"})
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_HOST = re.compile(r"(\[[^]]*\]|[^:@]*)(:[0-9]*)?")
+_QUERY = re.compile(r"\?\w+=")
+
+HIDDEN_PARAMETER = (
+    r"[\w.-]*(?:passw|pwd|token|secret|credential|signature)[\w.-]*|(?:[\w.-]*[-_.])?(?:sig|key|auth)|(?:api|access)key"
+)
+"""The name of a parameter of an address that is a secret, in any case; `sslkey` says where one is."""
+
+_is_hidden = re.compile(HIDDEN_PARAMETER, re.IGNORECASE).fullmatch
 
 
 def is_reference(text: str) -> bool:
@@ -51,17 +61,40 @@ def reveal_address(name: str, address: str, file: Path, environ: Mapping[str, st
     return reveal(name, "", file, environ) if _holds_secret(address) else address
 
 
+def bearing(token: str | None) -> dict[str, str]:
+    """Return the header that carries a token, for `http.client`, which makes a byte of a letter; none without one."""
+    return {"Authorization": f"Bearer {token}".encode().decode("latin-1")} if token else {}
+
+
 def without_secrets(address: str) -> str:
-    """Return a URL without user, password and what parameters hide: what may be shown to a person."""
-    parts = urlsplit(address)
-    shown = [pair for pair in parse_qsl(parts.query) if pair[0] not in _SECRET_PARAMETERS]
-    if "@" not in parts.netloc and len(shown) == len(parse_qsl(parts.query)):
+    """Return an address without user, password and what parameters hide: what may be shown to a person."""
+    if is_reference(address):
         return address
-    query = f"?{urlencode(shown)}" if shown else ""
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
+    scheme, separator, rest = address.partition("://")
+    start = f"{scheme.lower()}://" if separator and _SCHEME.fullmatch(scheme) else ""
+    rest = rest if start else address
+    shown = _without_user(rest) if start else rest.rpartition("@")[2]
+    place, _, query = shown.partition("#")[0].partition("?")
+    pairs = parse_qsl(query)
+    kept = [pair for pair in pairs if not _is_hidden(pair[0])]
+    if shown == rest and kept == pairs:
+        return address
+    return f"{start}{place}?{urlencode(kept)}" if kept else f"{start}{place}"
+
+
+def _without_user(rest: str) -> str:
+    """Return what follows user and password, also where those hold a `/`, `?` or `#` that should have been escaped."""
+    first, slash, path = rest.partition("/")
+    hosts = re.split(r"[?#]", first, maxsplit=1)[0]
+    are_hosts = all(map(_HOST.fullmatch, hosts.split(",")))
+    if "@" in first and not (are_hosts and _QUERY.match(first, len(hosts))):
+        return first.rpartition("@")[2] + slash + path
+    return rest if are_hosts else rest.rpartition("@")[2]
 
 
 def _holds_secret(address: str) -> bool:
-    parts = urlsplit(address)
-    token = parts.scheme in ("http", "https") and parts.username  # a token alone is sent as a bearer's
-    return bool(parts.password or token or any(name in _SECRET_PARAMETERS for name, _ in parse_qsl(parts.query)))
+    scheme, _, rest = address.partition("://")
+    user = rest.removesuffix(_without_user(rest))
+    token = user and scheme.lower() in ("http", "https")  # a token alone is sent as a bearer's
+    parameters = parse_qsl(rest.partition("?")[2])
+    return bool(":" in user or token or any(_is_hidden(name) for name, _ in parameters))

@@ -6,6 +6,8 @@ import pytest
 
 from cloche.secrets import is_reference, without_secrets
 
+HIDDEN = ("sig", "api_key", "ApiKey", "access_token", "Token", "sslpassword", "X-Amz-Signature", "key", "client-secret")
+
 
 @pytest.mark.parametrize(
     ("address", "shown"),
@@ -17,6 +19,23 @@ from cloche.secrets import is_reference, without_secrets
         ("redis://:rosebud@cache/0?stream=a:b", "redis://cache/0?stream=a%3Ab"),
         ("redis://cache/0?stream=a:b", "redis://cache/0?stream=a:b"),
         ("https://rose%40bud@there/log?token=rosebud", "https://there/log"),
+        ("rosebud@localhost:1/log", "localhost:1/log"),
+        ("ann:rosebud@localhost:1/log?at=a://b", "localhost:1/log?at=a%3A%2F%2Fb"),
+        ("sqlite,rosebud@localhost:1/log", "localhost:1/log"),
+        ("localhost/log?password=rosebud", "localhost/log"),
+        ("postgresql://ann:rose,bud@db:5432/log", "postgresql://db:5432/log"),
+        ("postgresql://ann:rose/bud@db:5432/log", "postgresql://db:5432/log"),
+        ("postgresql://ann:rose#bud@db:5432/log", "postgresql://db:5432/log"),
+        ("postgresql://ann:rose?bud@db:5432/log", "postgresql://db:5432/log"),
+        ("postgresql://ann:rose[bud@db:5432/log", "postgresql://db:5432/log"),
+        ("postgresql://ann@db:1,[::1]:2/log?password=rosebud", "postgresql://db:1,[::1]:2/log"),
+        ("https://ann:rose?bud=1@there/log", "https://there/log"),
+        ("https://there?to=ann@home", "https://there?to=ann@home"),
+        ("parquet+s3://bucket/a@b", "parquet+s3://bucket/a@b"),
+        ("postgresql://[::1]:5432/log?at=a@b", "postgresql://[::1]:5432/log?at=a@b"),
+        ("file:/run/secrets/log@home", "file:/run/secrets/log@home"),
+        *((f"https://there/log?{name}=rosebud&at=1", "https://there/log?at=1") for name in HIDDEN),
+        ("https://there/log?sslkey=/k&monkey=2", "https://there/log?sslkey=/k&monkey=2"),
     ],
 )
 def test_what_is_shown_of_an_address_holds_no_secret(address: str, shown: str) -> None:

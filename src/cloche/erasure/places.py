@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import stat
-from contextlib import suppress
 from pathlib import Path
 
 from cloche.erasure.report import Reached
@@ -14,6 +12,7 @@ from cloche.log.erasing import erase_in_quarantine
 from cloche.log.quarantine import Quarantine
 from cloche.ports import IdempotencyStore
 from cloche.runtimes.worker.logfile import outputs_in
+from cloche.runtimes.worker.plain import NotPlain, open_plain
 
 
 class Answers:
@@ -70,13 +69,13 @@ class SetAside:
 
 def _emptied(path: Path) -> bool:
     """Empty a file, and return whether something was in it. Its folder is a worker's, which may put anything there."""
-    with suppress(FileNotFoundError):
-        if stat.S_ISREG(path.lstat().st_mode):
-            opened = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                was = os.fstat(opened).st_size
-                os.ftruncate(opened, 0)
-            finally:
-                os.close(opened)
-            return was > 0
-    return False
+    try:
+        opened = open_plain(path, os.O_WRONLY)
+    except (FileNotFoundError, NotPlain):
+        return False
+    try:
+        was = os.fstat(opened).st_size
+        os.ftruncate(opened, 0)
+    finally:
+        os.close(opened)
+    return was > 0

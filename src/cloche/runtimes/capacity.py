@@ -87,6 +87,8 @@ async def measure(
     again = [best, *[await _drive(runtime, asks, best.callers, round_s) for _ in range(ROUNDS - 1)]]
     rates = [each.calls_per_s for each in again]
     median = sorted(again, key=lambda each: each.calls_per_s)[ROUNDS // 2]
+    if not median.calls_per_s:
+        return rounds[0], None, 0.0
     noise = (max(rates) - min(rates)) / median.calls_per_s
     return rounds[0], median if median.holds(deadline_ms) else None, noise
 

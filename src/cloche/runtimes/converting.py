@@ -20,7 +20,8 @@ from cloche.runtimes.confinement import UNCONFINED, Confinement, Scratch, argume
 from cloche.runtimes.copies import Copy
 from cloche.runtimes.process import worker_environ
 from cloche.runtimes.worker.converting import REPORT
-from cloche.runtimes.worker.logfile import tail
+from cloche.runtimes.worker.logfile import open_log, tail
+from cloche.runtimes.worker.plain import open_plain
 
 _PROGRAM = Path(__file__).parent / "worker" / "__main__.py"
 _EXTRA = "cloche[optimize]"
@@ -126,9 +127,10 @@ def convert(
     output = log or scratch.path / "output.log"
     try:
         ended = _run(_command(copy, out, options or ConvertOptions(), scratch, confinement), output, scratch, timeout_s)
-        if not (out / REPORT).is_file():
+        report = _read(out / REPORT)
+        if report is None:
             raise ConversionFailed(what=what, reason=ended, said=tail(output, _TAIL_BYTES))
-        return _read(out / REPORT, what)
+        return _made(report, what)
     finally:
         scratch.remove()
 
@@ -148,7 +150,7 @@ def _command(copy: Copy, out: Path, options: ConvertOptions, scratch: Scratch, c
 def _run(command: list[str], output: Path, scratch: Scratch, timeout_s: float) -> str:
     """Run a command with a worker's environment, and all that it starts, to the end; say how it ended."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    with output.open("ab") as written:
+    with os.fdopen(open_log(output), "ab") as written:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -168,8 +170,21 @@ def _run(command: list[str], output: Path, scratch: Scratch, timeout_s: float) -
     return f"it was killed by {signal.Signals(-status).name}" if status < 0 else f"it exited with status {status}"
 
 
-def _read(path: Path, what: str) -> Conversion:
-    report = msgspec.json.decode(path.read_bytes(), type=_Report)
+def _read(path: Path) -> _Report | None:
+    """Return what the process has written; None where it has not, or the model has put something else in a place."""
+    try:
+        with os.fdopen(open_plain(path, os.O_RDONLY), "rb") as file:
+            report = msgspec.json.decode(file.read(), type=_Report)
+        for each in report.candidates:
+            if Path(each.file).name != each.file:
+                return None
+            os.close(open_plain(path.parent / each.file, os.O_RDONLY))
+        return report
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def _made(report: _Report, what: str) -> Conversion:
     if report.failed is not None:
         raise DoesNotLoad(traceback=report.failed)
     if report.missing is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+from contextlib import suppress
+from threading import Thread
 
 
 async def exited(process: subprocess.Popen[bytes]) -> int:
@@ -14,11 +16,14 @@ async def exited(process: subprocess.Popen[bytes]) -> int:
     thread waits.
     """
     loop = asyncio.get_running_loop()
+    gone: asyncio.Future[None] = loop.create_future()
     try:
         descriptor = os.pidfd_open(process.pid)
     except (AttributeError, OSError):
-        return await loop.run_in_executor(None, process.wait)
-    gone: asyncio.Future[None] = loop.create_future()
+        # one of its own: processes live for so long that they would take all the places of a pool
+        Thread(target=_wait, args=(process, loop, gone), name=f"exit of {process.pid}", daemon=True).start()
+        await gone
+        return process.wait()
     loop.add_reader(descriptor, _note, gone)
     try:
         await gone
@@ -26,6 +31,12 @@ async def exited(process: subprocess.Popen[bytes]) -> int:
         loop.remove_reader(descriptor)
         os.close(descriptor)
     return process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, gone: asyncio.Future[None]) -> None:
+    process.wait()
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any longer
+        loop.call_soon_threadsafe(_note, gone)
 
 
 def _note(gone: asyncio.Future[None]) -> None:

@@ -40,7 +40,10 @@ def debug(
         os.chdir(bundle)
         command = [python, str(_ENTRY), "--foreground", "--bundle", str(bundle), "--digest", digest]
         scratch = Scratch()
-        command += ["--call-fd", str(given.fileno()), "--scratch", str(scratch.path)]
-        command += arguments(confinement, [scratch.path])
-        environ = worker_environ(os.environ, threads=1) | scratch.variables()
-        os.execve(python, command, environ)  # noqa: S606  a list, and no shell
+        try:
+            command += ["--call-fd", str(given.fileno()), "--scratch", str(scratch.path)]
+            command += arguments(confinement, [scratch.path])
+            environ = worker_environ(os.environ, threads=1) | scratch.variables()
+            os.execve(python, command, environ)  # noqa: S606  a list, and no shell
+        finally:
+            scratch.remove()

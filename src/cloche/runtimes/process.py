@@ -23,11 +23,13 @@ from cloche.errors import DeadlineExceeded, DoesNotLoad, InvalidOutput, ModelFai
 from cloche.registry.bundle import Environment
 from cloche.runtimes.confinement import UNCONFINED, Confinement, Scratch, arguments
 from cloche.runtimes.worker import wire
-from cloche.runtimes.worker.logfile import tail, turn
+from cloche.runtimes.worker.logfile import open_log, tail, turn
+from cloche.secrets import HIDDEN_PARAMETER
 from cloche.values import CallContext, Prediction
 
 _ENTRY = Path(__file__).parent / "worker" / "__main__.py"
 _TAIL_BYTES = 8_192
+_STACK_BYTES = 1_000_000
 _STACK_WITHIN_S = 2.0
 
 _SECRET_NAME = re.compile(
@@ -37,7 +39,7 @@ _SECRET_NAME = re.compile(
 )
 """Of secrets, and of sockets where somebody signs with one."""
 
-_SECRET_VALUE = re.compile(r"://[^/\s@]+@|[?&;](password|passwd|pwd|token|secret|key|sig)=", re.IGNORECASE)
+_SECRET_VALUE = re.compile(r"://[^/\s@]+@|[?&;](?:" + HIDDEN_PARAMETER + ")=", re.IGNORECASE)
 """An address with a user, whose name may be a token, or with a password in it."""
 
 _OF_THIS_INTERPRETER = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"}
@@ -78,7 +80,7 @@ def launch(
         if log is not None:
             log.parent.mkdir(parents=True, exist_ok=True)
             turn(log)
-            output = stack.enter_context(log.open("ab"))
+            output = stack.enter_context(os.fdopen(open_log(log), "ab"))
             command += ["--log", str(log.absolute())]
         command += options
         ours, theirs = socket.socketpair()
@@ -296,7 +298,7 @@ class WorkerProcess:
         while time.monotonic() < patience and (size != self._log.size() or size == before):
             size = self._log.size()
             time.sleep(0.02)
-        return self._log.tail(max(0, self._log.size() - before))
+        return self._log.tail(min(_STACK_BYTES, max(0, self._log.size() - before)))
 
     def stop(self, grace_s: float = 5.0) -> None:
         """Let the worker finish the call it has, and end it, after `grace_s` by force; then all that it started."""
@@ -349,7 +351,9 @@ class _Log:
         self.path = path
 
     def size(self) -> int:
-        return self.path.stat().st_size
+        with contextlib.suppress(OSError):  # the model may have removed it
+            return self.path.lstat().st_size
+        return 0
 
     def tail(self, size: int = _TAIL_BYTES) -> str:
         """Return the last `size` bytes as text."""

@@ -213,8 +213,8 @@ def _first_row(examples: str | None) -> msgspec.Raw | None:
     """Return the first row of a file, as it is written there; None where there is none, or it was erased."""
     if examples is None:
         return None
-    with contextlib.suppress(OSError, msgspec.DecodeError):
-        rows = msgspec.json.decode(Path(examples).read_bytes(), type=list[msgspec.Raw])
+    with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+        rows = msgspec.json.decode(Path(examples).read_text(encoding="utf-8"), type=list[msgspec.Raw])
         return rows[0] if rows else None
     return None
 

@@ -65,7 +65,7 @@ def read_roster(run: Path) -> list[CrewState]:
     """Return what the supervisor wrote last; nothing where there is nothing that this Cloche can read."""
     try:
         found = msgspec.json.decode(_path(run).read_bytes(), type=_Roster)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return []
     return found.crews if found.format <= ROSTER_FORMAT else []
 

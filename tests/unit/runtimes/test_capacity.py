@@ -88,3 +88,18 @@ async def test_refusals_are_counted_and_end_the_climb() -> None:
 def test_callers_who_only_wait_do_not_count() -> None:
     rounds = [Round(callers, rate, 1.0, 1.0, 0) for callers, rate in ((2, 200.0), (4, 400.0), (8, 404.0), (16, 390.0))]
     assert fewest(rounds).callers == 4
+
+
+async def test_what_breaks_when_it_is_tried_again_answers_nothing() -> None:
+    class Breaks(Known):
+        broken = False
+
+        async def predict(self, ask: Ask, deadline: float) -> Prediction:
+            self.broken = self.broken or self._now > 0
+            if self.broken:
+                raise Overloaded(model="toy", version="1.0.0")
+            return await super().predict(ask, deadline)
+
+    one, most, noise = await measure(Breaks(takes_s=0.01, room=1), ASKS, 0.9, lambda _: None)
+    assert one.calls_per_s > 0
+    assert (most, noise) == (None, 0.0)

@@ -17,6 +17,7 @@ import pytest
 from cloche.errors import DoesNotLoad
 from cloche.runtimes.confinement import Confinement
 from cloche.runtimes.process import WorkerProcess
+from cloche.runtimes.worker.logfile import tail
 from cloche.values import NO_INFERENCE, CallContext
 
 from .conftest import MakeBundle
@@ -208,3 +209,39 @@ def test_nothing_is_left_of_workers_in_the_temporary_folder(
     assert len(list(own.iterdir())) == 2
     worker.stop(5)
     assert list(own.iterdir()) == []
+
+
+PLANT = """
+import os
+def refused(act):
+    try:
+        act()
+    except OSError:
+        return True
+    return False
+def plant(theirs, log):
+    os.remove(log)
+    found = [refused(lambda: open(theirs, "a")), refused(lambda: os.link(theirs, log))]
+    os.symlink(theirs, log)
+    os.mkfifo(log + ".1")
+    return found
+"""
+
+
+def test_a_link_in_the_place_of_its_log_does_not_lead_what_the_next_worker_says_there(
+    make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    theirs, log = tmp_path / "profile", tmp_path / "logs" / "toy-1.0.0" / "output.log"
+    theirs.write_text("# mine")
+    code = f"{PLANT}\nprint('evil', flush=True)\nclass M:\n    def predict_one(self, row):\n"
+    bundle = make_bundle(f"{code}        return plant({str(theirs)!r}, {str(log)!r})\n")
+    with WorkerProcess.start(bundle, log=log, confinement=CLOSED) as worker:
+        worker.wait_loaded(60)
+        found = answer(worker)
+    if found != [True, True]:
+        pytest.skip("this kernel keeps no model from writing")
+    assert log.is_symlink(), "it may do in its own folder what it likes"
+    with WorkerProcess.start(bundle, log=log, confinement=CLOSED) as worker:
+        worker.wait_loaded(60)
+    assert theirs.read_text() == "# mine"
+    assert "evil" in tail(log, 100)

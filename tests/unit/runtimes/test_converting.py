@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable
 from importlib import metadata
@@ -20,6 +21,7 @@ from cloche.runtimes.confinement import Confinement
 from cloche.runtimes.converting import ConvertOptions, convert, with_converters
 from cloche.runtimes.copies import Copy
 from cloche.runtimes.load import RuntimeOptions, load_runtime
+from cloche.runtimes.worker.converting import REPORT
 from cloche.values import Ask, CallContext
 
 MakeCopy = Callable[..., Copy]
@@ -96,6 +98,28 @@ def test_a_process_that_dies_or_hangs_is_told(code, timeout_s, reason, make_copy
     with pytest.raises(ConversionFailed, match=reason) as raised:
         convert(copy, tmp_path / "out", timeout_s=timeout_s)
     assert "so long" in str(raised.value)
+
+
+@pytest.mark.parametrize("report", [None, b"{", b'{"packages": {"\xff": ""}}'], ids=["fifo", "cut", "damaged"])
+def test_what_a_model_puts_in_the_place_of_the_report_is_none(report, make_copy, tmp_path):
+    put = "os.mkfifo(out)" if report is None else f"open(out, 'wb').write({report!r})"
+    code = f"import os\nout = {str(tmp_path / 'out' / REPORT)!r}\n{put}\nprint('so long', flush=True)\nos._exit(0)"
+    with pytest.raises(ConversionFailed, match="it exited with status 0") as raised:
+        convert(make_copy("sklearn", code=code, entry="model:answer"), tmp_path / "out")
+    assert "so long" in str(raised.value)
+
+
+@pytest.mark.parametrize("file", ["../secret", "link", "none"])
+def test_a_candidate_is_a_file_of_its_folder(file, make_copy, tmp_path):
+    (tmp_path / "secret").write_text("of somebody else")
+    candidate = {"name": "onnx-double", "flavor": "onnx", "file": file, "width": "float64", "size": 1}
+    report = json.dumps({"packages": {}, "candidates": [candidate]})
+    out = str(tmp_path / "out")
+    code = (
+        f"import os\nos.symlink('../secret', {out!r} + '/link')\nopen({out!r} + '/{REPORT}', 'w').write({report!r})\n"
+    )
+    with pytest.raises(ConversionFailed):
+        convert(make_copy("sklearn", code=f"{code}os._exit(0)", entry="model:answer"), tmp_path / "out")
 
 
 async def test_the_environment_of_a_version_is_widened_by_what_converts(make_copy):

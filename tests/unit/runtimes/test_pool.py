@@ -374,7 +374,7 @@ async def test_a_version_that_does_not_answer_its_first_example_gets_no_calls(
     assert "never today" in heard
 
 
-@pytest.mark.parametrize("examples", [b"[]", b"{", None], ids=["none", "damaged", "erased"])
+@pytest.mark.parametrize("examples", [b"[]", b"{", b'[{"x": "\xff"}]', None], ids=["none", "cut", "damaged", "erased"])
 async def test_a_version_without_examples_is_given_calls_all_the_same(
     pool: WorkerPool, listener: Listener, make_bundle: MakeBundle, examples: bytes | None
 ) -> None:

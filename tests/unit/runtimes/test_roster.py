@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -24,9 +23,11 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     drop_roster(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", json.dumps({"format": 2, "crews": []})])
-def test_what_this_cloche_can_not_read_is_nothing(tmp_path: Path, text: str) -> None:
-    (tmp_path / "workers.json").write_text(text)
+@pytest.mark.parametrize(
+    "data", [b"{", b"[]", b'{"format": 2, "crews": []}', b'{"format": 1, "crews": [{"model": "\xff"}]}']
+)
+def test_what_this_cloche_can_not_read_is_nothing(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "workers.json").write_bytes(data)
     assert read_roster(tmp_path) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +22,7 @@ from cloche.runtimes.converting import Conversion, ConvertOptions, NotConverted,
 from cloche.runtimes.copies import Copy
 from cloche.runtimes.load import load_inline
 from cloche.runtimes.started import start_version
+from cloche.runtimes.worker.plain import open_plain
 
 _ABOUT: Final = 1.25
 """Times that are not further apart are the same: what is gained is less than what digits are worth."""
@@ -99,7 +101,7 @@ def find(copies: tuple[Copy, Copy], wanted: Wanted, sent: Sent, around: Around, 
     )
     if not conversion.candidates:
         return _nothing(plain, wanted, conversion.reasons)
-    (out / "manifest.json").write_bytes(encode_manifest(plain))
+    _put(out / "manifest.json", encode_manifest(plain))
     sizes = sizes_of(sent.sizes, plain.each.max_items if plain.each else None)
     with ExitStack() as stack:
         search = Search(plain, _original(original, plain, around, stack), wanted, around.tell)
@@ -108,6 +110,13 @@ def find(copies: tuple[Copy, Copy], wanted: Wanted, sent: Sent, around: Around, 
         tried = [search.tried(each, sizes) for each in candidates]
     conversion = msgspec.structs.replace(conversion, reasons=conversion.reasons + refused)
     return _found(plain, conversion, search, tried, out)
+
+
+def _put(path: Path, data: bytes) -> None:
+    """Write a file into a folder that a model could write to, in the place of whatever it has put there."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(open_plain(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        file.write(data)
 
 
 def _hopeless(manifest: Manifest) -> str | None:

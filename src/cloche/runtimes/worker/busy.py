@@ -6,10 +6,13 @@ Standard library only: both sides load this file.
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 import time
 from pathlib import Path
 from typing import Final
+
+from cloche.runtimes.worker.plain import open_plain
 
 FILE: Final = ".busy"
 """In the worker's own folder: when its batch began, by the monotonic clock of the machine, in ns; 0 between batches."""
@@ -45,7 +48,8 @@ class Busy:
 def busy_s(folder: Path) -> float | None:
     """Return how many seconds a worker has been busy with its batch; 0 between batches, None where it can't tell."""
     try:
-        (began_ns,) = _MOMENT.unpack((folder / FILE).read_bytes())
+        with os.fdopen(open_plain(folder / FILE, os.O_RDONLY), "rb") as file:
+            (began_ns,) = _MOMENT.unpack(file.read(_MOMENT.size))
     except (OSError, struct.error):
         return None
     return max(0.0, (time.monotonic_ns() - began_ns) / 1e9) if began_ns else 0.0

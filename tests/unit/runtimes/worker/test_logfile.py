@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cloche.errors import DoesNotLoad
 from cloche.runtimes.process import WorkerProcess
-from cloche.runtimes.worker.logfile import MOST_BYTES, older, tail, turn
+from cloche.runtimes.worker.logfile import MOST_BYTES, older, open_log, tail, turn
 from cloche.values import CallContext
 
 CONTEXT = CallContext(id="c1", now_us=0)
@@ -76,3 +79,57 @@ def test_a_file_is_turned_when_it_is_too_large_and_not_before(tmp_path: Path, si
     turn(log)
     assert log.exists() is (size <= MOST_BYTES)
     assert older(log).exists() is (size > MOST_BYTES)
+
+
+def added(path: Path, text: str) -> None:
+    with os.fdopen(open_log(path), "a") as file:
+        file.write(text)
+
+
+def test_output_is_added_to_what_is_there(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    for text in ("one ", "two"):
+        added(log, text)
+    assert log.read_text() == "one two"
+
+
+@pytest.mark.parametrize("put", [Path.symlink_to, Path.hardlink_to])
+def test_no_worker_is_given_the_file_of_somebody_else(tmp_path: Path, put: Callable[[Path, Path], None]) -> None:
+    theirs, log = tmp_path / "profile", tmp_path / "worker.log"
+    theirs.write_text("# mine")
+    put(log, theirs)
+    added(log, "evil")
+    assert (theirs.read_text(), log.read_text()) == ("# mine", "evil")
+    assert not log.is_symlink()
+
+
+def test_nobody_waits_for_a_pipe_in_the_place_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "worker.log"
+    os.mkfifo(log)
+    added(log, "said")
+    os.mkfifo(older(log))
+    assert tail(log, 100) == "said"
+
+
+def test_a_link_to_a_large_file_is_not_turned(tmp_path: Path) -> None:
+    large, log = tmp_path / "large", tmp_path / "worker.log"
+    with large.open("wb") as file:
+        file.truncate(MOST_BYTES + 1)
+    log.symlink_to(large)
+    turn(log)
+    assert log.is_symlink()
+    assert tail(log, 100) == ""
+
+
+def test_what_a_model_does_to_its_log_is_no_failure_of_who_looks_at_it(make_bundle: Any, tmp_path: Path) -> None:
+    """It is long, or gone, when the stack of a model that does not load is looked for there."""
+    wait = "import time\nwhile True: time.sleep(1)"
+    grow = "import faulthandler, os, signal\nfaulthandler.unregister(signal.SIGUSR1)\n"
+    grow += "signal.signal(signal.SIGUSR1, lambda *_: os.ftruncate(2, 1 << 42))\n"
+    remove = f"import os\nos.remove({str(tmp_path / 'log-1')!r})\n"
+    for number, code in enumerate((grow, remove)):
+        with (
+            WorkerProcess.start(make_bundle(code + wait), log=tmp_path / f"log-{number}") as worker,
+            pytest.raises(DoesNotLoad, match="It has not loaded within 2 s"),
+        ):
+            worker.wait_loaded(2)
