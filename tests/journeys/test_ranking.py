@@ -7,11 +7,12 @@ import sqlite3
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LinearRegression
+from sklearn.ensemble import GradientBoostingRegressor
 
 import shop
 from serving import Answer, Server, cli, publish
@@ -30,22 +31,30 @@ def call(products: int = PRODUCTS) -> dict[str, object]:
     return {"age": 41.0, "items": items}
 
 
-def fitted() -> LinearRegression:
+def fitted() -> GradientBoostingRegressor:
+    """Return trees, which read numbers in single precision."""
     frame = pd.DataFrame(random.random((500, len(NUMBERS) + 1)), columns=["age", *NUMBERS])
-    return LinearRegression().fit(frame, frame.to_numpy() @ np.linspace(-1, 1, len(NUMBERS) + 1))
+    return GradientBoostingRegressor(random_state=0).fit(frame, frame.to_numpy() @ np.linspace(-1, 1, len(NUMBERS) + 1))
+
+
+def share(row: dict[str, Any]) -> float:
+    """Return which part of the budget a wine takes; below 0 where it is beyond."""
+    return float(row["price"] / row["budget"]) if row["price"] <= row["budget"] else -1.0
 
 
 @pytest.fixture(scope="module")
-def model() -> LinearRegression:
+def model() -> GradientBoostingRegressor:
     return fitted()
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, model: LinearRegression) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, model: GradientBoostingRegressor) -> Path:
     home = tmp_path_factory.mktemp("ranking") / ".cloche"
     publish(
         home, model, "ranking", [call(5) for _ in range(4)], each="/items", item_id="product_id", max_items=PRODUCTS
     )
+    wines = [{"wine": "riesling", "price": 12.5}, {"wine": "port", "price": 22.0}]
+    publish(home, share, "wines", [{"budget": 20.5, "items": wines}], each="/items", item_id="wine")
     publish(home, shop.stock, "by-stock", [{"items": [{"sku": "a", "stock": 3}]}], each="/items", item_id="sku")
     return home
 
@@ -67,7 +76,7 @@ def stored_bytes(home: Path, answer: Answer) -> int:
     return found
 
 
-def test_the_products_come_back_in_the_order_of_their_scores(server: Server, model: LinearRegression) -> None:
+def test_the_products_come_back_in_the_order_of_their_scores(server: Server, model: GradientBoostingRegressor) -> None:
     asked = call()
     answer = server.predict("ranking", asked, Cloche_Subject="visitor-1")
     assert answer.status == 200, answer.body
@@ -78,6 +87,14 @@ def test_the_products_come_back_in_the_order_of_their_scores(server: Server, mod
     assert [item["score"] for item in ranked] == pytest.approx(
         sorted(scores.values(), reverse=True), rel=1e-4, abs=1e-5
     )
+
+
+def test_code_gets_the_numbers_as_they_were_sent(server: Server) -> None:
+    """20.1 in single precision is more than 20.1."""
+    answer = server.predict("wines", {"budget": 20.1, "items": [{"wine": "a", "price": 20.1}]})
+    assert answer.json["output"] == [{"wine": "a", "score": 1.0}]
+    shown = json.loads(cli(server.home, "log", "show", answer.json["id"], "--json"))
+    assert shown["input"]["items"] == [{"wine": "a", "price": 20.1}]
 
 
 def test_it_is_one_inference_and_small(server: Server, evidence) -> None:

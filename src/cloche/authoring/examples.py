@@ -56,7 +56,8 @@ class _Features:
     """Which columns a ranking's model reads, and how."""
 
     fitted: list[str] | None
-    single_precision: bool
+    narrows: bool
+    """Whether it rounds all numbers to single precision."""
 
     def among(self, known: list[str], each: Each) -> list[str]:
         """Return those it was fitted with, else all but the item's name."""
@@ -68,14 +69,13 @@ class _Features:
         return self.fitted
 
 
-def read_examples(draft: Draft, traits: Traits, takes: Takes, single_precision: bool = False) -> Examples:
+def read_examples(draft: Draft, traits: Traits, takes: Takes) -> Examples:
     """Read the examples of a draft.
 
     Args:
         draft: what to publish.
         traits: what kind of model it is.
         takes: what it is to be given: dicts become a frame where it is a frame or an array.
-        single_precision: a ranking's item columns are rounded to float32.
 
     Raises:
         InvalidExamples, InvalidSchema: they can't be used; the message says which column or row, and why.
@@ -84,7 +84,7 @@ def read_examples(draft: Draft, traits: Traits, takes: Takes, single_precision: 
     try:
         if traits.dtypes and draft.each is None:
             draft = replace(draft, examples=with_dtypes(draft.examples, traits.dtypes))
-        examples = _read(draft, traits, takes, single_precision)
+        examples = _read(draft, traits, takes)
         if traits.present and draft.schema is None:
             examples = replace(examples, schema=with_present(examples.schema, traits.present))
     except (FrameError, InvalidValue) as error:
@@ -98,14 +98,14 @@ def read_examples(draft: Draft, traits: Traits, takes: Takes, single_precision: 
     return examples
 
 
-def _read(draft: Draft, traits: Traits, takes: Takes, single_precision: bool) -> Examples:
+def _read(draft: Draft, traits: Traits, takes: Takes) -> Examples:
     given = records(draft.examples)
     wants_frame = takes in ("frame", "array")
     if ranking := draft.ranking:
         calls = _dicts(given)
         if wants_frame:
-            return _framed_ranking(draft, ranking, calls, _Features(traits.features, single_precision))
-        return _ranking_of_dicts(draft, ranking, calls, single_precision)
+            return _framed_ranking(draft, ranking, calls, _Features(traits.features, traits.narrows))
+        return _ranking_of_dicts(draft, ranking, calls)
     hint = row_hint(draft.model, draft.method) if takes in ("rows", "row") else None
     if _is_frame(given) or is_array(given):
         examples = _framed(draft, _ordered(given[:MAX_CALLS], traits.features))
@@ -157,7 +157,7 @@ def _as_rows(draft: Draft, examples: Examples, kind: type | None) -> Examples:
     return _of_rows(found, examples.schema, examples.frame)
 
 
-def _ranking_of_dicts(draft: Draft, each: Each, calls: list[dict[str, Any]], single_precision: bool) -> Examples:
+def _ranking_of_dicts(draft: Draft, each: Each, calls: list[dict[str, Any]]) -> Examples:
     hint = row_hint(draft.model, draft.method)
     if hint is not None:
         reason = "its model gets dicts, the context and the item together; leave the type hint out"
@@ -169,8 +169,7 @@ def _ranking_of_dicts(draft: Draft, each: Each, calls: list[dict[str, Any]], sin
     items = found.fields.get(name)
     of_items = (items.items and items.items.fields) or {} if items else {}
     fields = {field: said for field, said in found.fields.items() if field != name} | of_items
-    frame = _single_columns(found.calls, each) if single_precision else None
-    return Examples(rows, found.calls, frame, _schema(draft) or schema, fields)
+    return Examples(rows, found.calls, None, _schema(draft) or schema, fields)
 
 
 def _schema_of_dicts(draft: Draft, rows: Rows) -> tuple[Schema, Frame | None]:
@@ -240,8 +239,7 @@ def _framed_ranking(draft: Draft, each: Each, calls: list[dict[str, Any]], wante
     columns = {column.name: column for column in _described(everything, training)}
     of_items = {field for call in calls for item in call[ranking.list_name(each.path)] for field in item}
     features = wanted.among(list(columns), each)
-    if wanted.single_precision:
-        columns |= {name: _single(columns[name]) for name in features if name in of_items}
+    columns |= {name: _single(columns[name], wanted.narrows) for name in features if name in of_items}
     schema = _schema(draft) or infer_ranking(
         [column for name, column in columns.items() if name not in of_items],
         [column for name, column in columns.items() if name in of_items],
@@ -262,16 +260,10 @@ def _described(data: Any, training: Any) -> list[Column]:
     return described
 
 
-def _single_columns(calls: Sequence[dict[str, Any]], each: Each) -> Frame | None:
-    """Return the fields of items that are floats everywhere, for models that take items as they are: dicts."""
-    items = [item for call in calls for item in call[ranking.list_name(each.path)]]
-    names = dict.fromkeys(name for item in items for name in item)
-    floats = [name for name in names if all(type(item.get(name, 0.0)) is float for item in items)]
-    return Frame([Column(name, "float64", "number", float32=True) for name in floats]) if floats else None
-
-
-def _single(column: Column) -> Column:
-    return msgspec.structs.replace(column, float32=True) if column.dtype == "float64" else column
+def _single(column: Column, narrows: bool) -> Column:
+    """Return a column of items as read, and so kept, in single precision, where the model reads no other."""
+    is_single = column.dtype == "float32" or (narrows and column.dtype == "float64")
+    return msgspec.structs.replace(column, float32=True) if is_single else column
 
 
 def _flattened(calls: list[dict[str, Any]], each: Each, what: str = "example") -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ from cloche.authoring.scratch import scratch_folder
 from cloche.authoring.settle import Settled, check_score, faster, none_works, settle, ways_of
 from cloche.authoring.traits import Traits
 from cloche.authoring.trial import NO_STEPS, Trial
-from cloche.errors import ClocheError, GoldenMismatch, MissingExtra, NotPublishable, PublishError
+from cloche.errors import ClocheError, MissingExtra, NotPublishable, PublishError
 from cloche.registry.bundle import (
     MANIFEST_FORMAT,
     Environment,
@@ -100,15 +100,7 @@ def prepare(
         found = kind.traits(draft, packed, look)
         if found.flavor is None:
             raise NotPublishable(kind=found.kind, reason=found.advice)
-        attempt = _Attempt(draft, kind, packed, found, trial, progress)
-        if draft.each is None or not found.narrows or draft.golden == "schema":
-            return attempt.run(single_precision=False)
-        try:
-            return attempt.run(single_precision=True)
-        except GoldenMismatch:
-            prepared = attempt.run(single_precision=False)
-            prepared.notices.append("The items stay in double precision: in single precision the answers change.")
-            return prepared
+        return _Attempt(draft, kind, packed, found, trial, progress).run()
 
 
 def _handed_over(draft: Draft, kind: Kind, packed: Packed) -> list[str]:
@@ -132,9 +124,9 @@ class _Attempt:
         self._trial = trial
         self._progress = progress
 
-    def run(self, single_precision: bool) -> Prepared:
+    def run(self) -> Prepared:
         with telling(self._progress, "asking your own object the examples"):
-            settled, examples = self._settled(single_precision)
+            settled, examples = self._settled()
         check_score(self._draft, settled.outcomes)
         with telling(self._progress, "asking a fresh worker the same"):
             answered = self._trial.ask(settled.manifest, examples.calls, twice=self._draft.golden == "equal")
@@ -142,19 +134,19 @@ class _Attempt:
         check_golden(settled.manifest, examples, settled.outcomes, answered, alike)
         return self._finish(settled, examples)
 
-    def _settled(self, single_precision: bool) -> tuple[Settled, Examples]:
+    def _settled(self) -> tuple[Settled, Examples]:
         """Find the way to ask the model that works with its examples."""
         tried: dict[Takes, ClocheError] = {}
         for takes in ways_of(as_combined(self._draft, self._trial.steps), self._found):
             try:
-                return self._settled_by(takes, single_precision)
+                return self._settled_by(takes)
             except (PublishError, MissingExtra) as error:
                 tried[takes] = error
         raise none_works(self._found, tried) from next(reversed(tried.values())).__cause__
 
-    def _settled_by(self, takes: Takes, single_precision: bool) -> tuple[Settled, Examples]:
+    def _settled_by(self, takes: Takes) -> tuple[Settled, Examples]:
         draft, found = self._draft, self._found
-        examples = read_examples(as_called(draft, self._trial.steps), found, takes, single_precision)
+        examples = read_examples(as_called(draft, self._trial.steps), found, takes)
         if self._trial.steps:
             examples = for_ensemble(draft, examples, self._trial.steps)
             examples = replace(examples, given=self._trial.beside_answers(examples.calls))

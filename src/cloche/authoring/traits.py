@@ -35,8 +35,8 @@ class Traits:
     """Those of them that every row has to have, be they null."""
     by_answers: bool = False
     """Whether it is asked otherwise for a number than for any other answer."""
-    narrows: bool = True
-    """Whether a ranking's item columns may reach it in single precision."""
+    narrows: bool = False
+    """Whether it reads all its numbers in single precision by itself."""
     advice: str = ""
 
 
@@ -119,7 +119,21 @@ def _object(model: Any, kind: str) -> Traits:
         classes=_classes(model) if _is_classifier(model) else None,
         features=None if names is None else [str(name) for name in names],
         by_answers=True,
+        narrows=_narrows(model),
     )
+
+
+_IN_SINGLE = frozenset(
+    f"{family}{kind}"
+    for family in ("DecisionTree", "ExtraTree", "ExtraTrees", "GradientBoosting", "RandomForest")
+    for kind in ("Classifier", "Regressor")
+)
+
+
+def _narrows(model: Any) -> bool:
+    """Tell whether an estimator rounds its rows first: XGBoost, and scikit-learn's trees but those on histograms."""
+    package = type(model).__module__.partition(".")[0]
+    return package == "xgboost" or (package == "sklearn" and type(model).__name__ in _IN_SINGLE)
 
 
 _OF_TEXTS = (

@@ -56,7 +56,8 @@ class NativeModel(ABC):
         model = draft.model
         kind, names = f"{type(model).__module__}.{type(model).__qualname__}", self.features(model)
         classes = model.classes_.tolist() if hasattr(model, "classes_") and draft.method is None else None
-        return Traits(kind, self.flavor, ways=("frame",), classes=classes, features=names)
+        narrows = self.flavor == "xgboost"
+        return Traits(kind, self.flavor, ways=("frame",), classes=classes, features=names, narrows=narrows)
 
     def ask_of(self, draft: Draft, manifest: Manifest, bundle: Bundle) -> Ask:
         """Ask the author's own object, by its own methods."""
@@ -135,7 +136,8 @@ class NativeFile(AskedOfWorkers):
         if names and given and sorted(names) != sorted(given):
             reason = f"the model was trained on {', '.join(names)}, and they have {', '.join(given)}"
             raise InvalidExamples(reason=reason)
-        return Traits(f"{self._flavor} model file", self._flavor, ways=("frame",), features=names or None)
+        kind, narrows = f"{self._flavor} model file", self._flavor == "xgboost"
+        return Traits(kind, self._flavor, ways=("frame",), features=names or None, narrows=narrows)
 
 
 def _columns(examples: Any) -> list[str]:

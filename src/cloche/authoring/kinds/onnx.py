@@ -59,9 +59,7 @@ def graph_traits(data: bytes) -> Traits:
     except Exception as error:
         reason = f"ONNX Runtime can't open it ({str(error).partition(chr(10))[0]})"
         raise NotPublishable(kind="ONNX graph", reason=reason) from error
-    return Traits(
-        "ONNX graph", "onnx", ways=("array",), classes=_classes(data, session), by_answers=True, narrows=False
-    )
+    return Traits("ONNX graph", "onnx", ways=("array",), classes=_classes(data, session), by_answers=True)
 
 
 def _classes(data: bytes, session: Any) -> list[Any] | None:
