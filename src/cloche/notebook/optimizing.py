@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import msgspec
@@ -105,10 +106,10 @@ def optimize(  # noqa: PLR0913  one call says all there is to say
 def _check_smaller(trees: int | None, leaf_bits: int | None, accept_loss: bool) -> None:
     if accept_loss and trees is None and leaf_bits is None:
         raise ValueError("accept_loss goes with trees or leaf_bits, which say what is left out")
-    if trees is not None and trees < 1:
-        raise ValueError(f"trees is {trees}: at least one is kept")
-    if leaf_bits is not None and not 1 <= leaf_bits <= MOST_LEAF_BITS:
-        raise ValueError(f"leaf_bits is {leaf_bits}: leaves have 1 to {MOST_LEAF_BITS} bits")
+    for name, value, most in (("trees", trees, math.inf), ("leaf_bits", leaf_bits, MOST_LEAF_BITS)):
+        if value is not None and (type(value) is not int or not 1 <= value <= most):
+            upwards = "or more" if most == math.inf else f"to {most}"
+            raise ValueError(f"{name} is {value!r}: it is a whole number, 1 {upwards}")
 
 
 def optimize_version(opened: OpenHome, asked: Asked, tell: Tell) -> Optimization:

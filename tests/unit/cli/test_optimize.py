@@ -39,10 +39,10 @@ def test_consent_is_to_something(run, delays):
     assert optimize("delays", "1.0.0", leaf_bits=4, accept_loss=True, quiet=True).published is None
 
 
-@pytest.mark.parametrize("smaller", [{"trees": 0}, {"leaf_bits": 0}, {"leaf_bits": 17}])
-def test_nothing_can_be_that_small(delays, smaller):
-    with pytest.raises(ValueError, match=f"^{next(iter(smaller))} is {next(iter(smaller.values()))}: "):
-        optimize("delays", "1.0.0", **smaller)
+@pytest.mark.parametrize(("name", "value"), [("trees", 0), ("trees", True), *(("leaf_bits", n) for n in (0, 17, 4.0))])
+def test_nothing_can_be_that_small(delays, name, value):
+    with pytest.raises(ValueError, match=f"^{name} is {value}: "):
+        optimize("delays", "1.0.0", **{name: value})
 
 
 @pytest.mark.parametrize("option", [("--tolerance", "2"), ("--rows", "0"), ("--trees", "0"), ("--leaf-bits", "17")])

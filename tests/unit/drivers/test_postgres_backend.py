@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from cloche.drivers.postgres import backend
 from cloche.drivers.postgres.backend import backend_here
 from cloche.drivers.postgres.sink import PostgresSink
 from cloche.testing import make_record
@@ -61,6 +64,30 @@ def test_nobody_is_taken_for_it_where_somebody_stands_between(postgres: Postgres
         with closing(asked):
             assert asked.execute("select 1").fetchone() == (1,)
             assert backend_here(asked.pgconn) is None
+
+
+@pytest.mark.parametrize("way", ["port", "socket"])
+def test_what_can_not_be_told_is_not_told(postgres: Postgres, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listener of another container is 0, whose children are all that were started from there; titles are cut."""
+    url = postgres.url("postgres") if way == "port" else postgres.local_url("postgres")
+    shown = {"status": b"Name:\tx\nPPid:\t0\n", "cmdline": b"caf\xe9\0"}
+    with closing(psycopg.connect(url)) as connection:
+        monkeypatch.setattr(Path, "read_bytes", lambda path: shown[path.name])
+        monkeypatch.setattr(backend, "_CREDENTIALS", Nobody())
+        assert backend_here(connection.pgconn) is None
+        monkeypatch.setattr(sys, "platform", "darwin")
+        monkeypatch.delattr(socket, "SO_PEERCRED")
+        assert backend_here(connection.pgconn) is None
+
+
+class Nobody(struct.Struct):
+    """Reads the credentials of who is in another container."""
+
+    def __init__(self) -> None:
+        super().__init__("3i")
+
+    def unpack(self, _: object) -> tuple[int, ...]:
+        return 0, 0, 0
 
 
 ASK = """

@@ -23,7 +23,9 @@ class Asked:
     """The labels, in the order of the probabilities. A graph that is written here answers with their places."""
 
 
-def write_answer(graph: GraphWriter, sums: str, targets: int, link: Link | None, asked: Asked) -> None:
+def write_answer(
+    graph: GraphWriter, sums: str, targets: int, link: Link | None, asked: Asked, *, zero_is_second: bool = False
+) -> None:
     """Declare the outputs of a graph.
 
     Args:
@@ -32,6 +34,7 @@ def write_answer(graph: GraphWriter, sums: str, targets: int, link: Link | None,
         targets: how many sums there are.
         link: what becomes of them; None: the highest one is the class.
         asked: what the version answers with.
+        zero_is_second: whether, of two classes, a sum of 0 has the label of the second; else of the first.
     """
     if not asked.label and not asked.probabilities:
         graph.output("numbers", _numbers(graph, sums, link), columns=targets)
@@ -41,10 +44,19 @@ def write_answer(graph: GraphWriter, sums: str, targets: int, link: Link | None,
     if count != max(2, targets):
         raise NotConvertible(f"it has {count} classes and sums up {targets}")
     if asked.label:
-        best = graph.node("ArgMax", shares, axis=1, keepdims=0)  # the first of equal ones, as scikit-learn has it
-        graph.output("label", best, TensorProto.INT64)
+        graph.output("label", _second(graph, sums) if zero_is_second else _best(graph, shares), TensorProto.INT64)
     if asked.probabilities:
         graph.output("probabilities", shares, columns=count)
+
+
+def _best(graph: GraphWriter, shares: str) -> str:
+    return graph.node("ArgMax", shares, axis=1, keepdims=0)  # the first of equal ones, as scikit-learn has it
+
+
+def _second(graph: GraphWriter, sums: str) -> str:
+    """Return the tensor of whether the second of two classes is the label, of shape (rows,)."""
+    is_second = graph.node("GreaterOrEqual", sums, graph.constant(0.0))
+    return graph.node("Reshape", graph.cast(is_second, TensorProto.INT64), graph.constant([-1]))
 
 
 def _numbers(graph: GraphWriter, sums: str, link: Link | None) -> str:

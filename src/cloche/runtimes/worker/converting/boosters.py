@@ -85,8 +85,16 @@ def read_xgboost(booster: Any, rounds: int | None, codes: dict[int, int]) -> Ens
 
 
 def _margins(stored: str, targets: int, link: Link) -> list[float]:
-    """Return what the sums begin with, of the answer that XGBoost keeps for it: one number, or one for each target."""
+    """Return what the sums begin with, of the answer that XGBoost keeps for it: one number, or one for each target.
+
+    Raises:
+        NotConvertible: the sum would be infinite.
+    """
     answers = [float(text) for text in stored.strip("[]").split(",")]
+    if link in ("logistic", "exp") and not all(
+        0 < answer < (1 if link == "logistic" else math.inf) for answer in answers
+    ):
+        raise NotConvertible(f"it begins with an answer of {stored.strip('[]')}, which no sum of trees has")
     if link == "logistic":
         answers = [math.log(answer / (1 - answer)) for answer in answers]
     elif link == "exp":

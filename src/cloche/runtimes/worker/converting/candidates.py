@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cloche.runtimes.worker.converting.answering import Asked
 from cloche.runtimes.worker.converting.exact import Exact
@@ -23,6 +26,7 @@ from cloche.runtimes.worker.manifest import Manifest
 _WIDTHS: tuple[tuple[str, Width], ...] = (("onnx-double", "float64"), ("onnx-single", "float32"))
 _SINGLE = "Numbers go in as float32: a row within a ten-millionth of where a tree splits may go the other way."
 _LONGEST = 300
+_KINDS = {"tensor(double)": np.float64, "tensor(int64)": np.int64, "tensor(string)": object}
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,8 @@ def make_candidates(model: Any, manifest: Manifest, folder: Path, smaller: Seque
 def _shrunk(exact: Exact, asked: Asked, folder: Path, smaller: Smaller) -> Iterator[Made]:
     try:
         there = exact.rounds()
-    except NotConvertible as error:
-        yield NotConverted(smaller.name, _sentence(error))
+    except Exception as error:  # noqa: BLE001  as below
+        yield _not_converted(smaller.name, error)
         return
     if there is None or (smaller.rounds is not None and there <= smaller.rounds):
         has = "has no trees" if there is None else f"has {there} rounds of trees"
@@ -98,14 +102,17 @@ def _written(wanted: Candidate, folder: Path, graph: Callable[[Width], bytes]) -
     try:
         path.write_bytes(graph(width))
         _open(path)
-    except NotConvertible as error:
-        path.unlink(missing_ok=True)
-        return NotConverted(wanted.name, _sentence(error))
     except Exception as error:  # noqa: BLE001  a release of its library that is another inside: nothing is lost by that
-        traceback.print_exception(error)
         path.unlink(missing_ok=True)
-        return NotConverted(wanted.name, f"The converter failed on it ({type(error).__name__}: {error}).")
+        return _not_converted(wanted.name, error)
     return replace(wanted, size=path.stat().st_size)
+
+
+def _not_converted(form: str, error: Exception) -> NotConverted:
+    if isinstance(error, NotConvertible):
+        return NotConverted(form, _sentence(error))
+    traceback.print_exception(error)
+    return NotConverted(form, f"The converter failed on it ({type(error).__name__}: {error}).")
 
 
 def _graph(exact: Exact, model: Any, asked: Asked, width: Width) -> bytes:
@@ -123,10 +130,18 @@ def _graph(exact: Exact, model: Any, asked: Asked, width: Width) -> bytes:
 
 def _open(path: Path) -> None:
     try:
-        open_session(path, threads=1)
+        session = open_session(path, threads=1)
     except Exception as error:  # noqa: BLE001  its exceptions share no class of their own
         said = " ".join(str(error).split())[:_LONGEST]
         raise NotConvertible(f"ONNX Runtime does not take the graph: {said}") from None
+    with suppress(Exception):  # an error is an answer, too; what ends the process shall end this one
+        session.run(None, {given.name: _blank(given) for given in session.get_inputs()})
+
+
+def _blank(given: Any) -> Any:
+    """Return one row of zeros, or of empty texts, for an input of a session."""
+    kind = _KINDS.get(given.type, np.float32)
+    return np.full([size if isinstance(size, int) else 1 for size in given.shape], "" if kind is object else 0, kind)
 
 
 def _native(model: Any, manifest: Manifest, folder: Path) -> Made:
@@ -155,6 +170,8 @@ def _asked(model: Any, manifest: Manifest) -> Asked:
         raise NotConvertible(
             f"on_unseen={manifest.on_unseen!r} is seen to by a worker; publish it with on_unseen='pass'"
         )
+    if hasattr(model, "classes_") and len(model.classes_) == 1:
+        raise NotConvertible("it knows one class alone")
     if manifest.answers == "label":
         if not manifest.classes:
             raise NotConvertible("its classes are not known")

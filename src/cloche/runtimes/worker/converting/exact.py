@@ -66,7 +66,7 @@ class Exact:
             ensemble = self._ensemble() if smaller is None else smaller.of(self._ensemble())
             features = self._encoded(graph, self._prepared(graph, self.steps, features))
             sums = sums_of(graph, self._refusing(ensemble), matrix_of(graph, features), features.count)
-            write_answer(graph, sums, ensemble.targets, ensemble.link, asked)
+            write_answer(graph, sums, ensemble.targets, ensemble.link, asked, zero_is_second=ensemble.zero_is_second)
         return graph.model(MARKS_OF_OWN)
 
     def _prepared(self, graph: GraphWriter, steps: Sequence[Any], features: Features) -> Features:

@@ -100,7 +100,8 @@ def _boosted(model: Any) -> Ensemble:
         [_grown(tree.tree_, scale * tree.tree_.value[:, 0, 0], target) for target, tree in enumerate(each)]
         for each in model.estimators_
     ]
-    return Ensemble(rounds, targets, list(base), link, rounded=True, finite=True)
+    second = link == "logistic"  # 0 is half, of which others have the first
+    return Ensemble(rounds, targets, list(base), link, rounded=True, finite=True, zero_is_second=second)
 
 
 _LINKS: dict[str, Link] = {

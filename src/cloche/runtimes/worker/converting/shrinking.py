@@ -51,8 +51,11 @@ def quantized(ensemble: Ensemble, bits: int) -> Ensemble:
     """Return an ensemble in which leaves that add to the same sum say one of 2**bits numbers.
 
     These are evenly spaced from the lowest to the highest that its leaves have said, as in affine quantization: a leaf
-    is at most half a step off. Splits that no longer decide anything are left out.
+    is at most half a step off. Shares of three classes or more are spaced from 0 to 1, and those of a leaf still sum to
+    1: each is less than a step off. Splits that no longer decide anything are left out.
     """
+    if ensemble.link == "shares" and ensemble.targets > 1:
+        return replace(ensemble, rounds=[_in_shares(each, 2**bits - 1) for each in ensemble.rounds])
     trees = [tree for each in ensemble.rounds for tree in each]
     spans = {target: _span(trees, target) for target in {tree.target for tree in trees}}
     steps = 2**bits - 1
@@ -63,6 +66,16 @@ def quantized(ensemble: Ensemble, bits: int) -> Ensemble:
         return _pruned(replace(tree, values=low + np.rint((tree.values - low) / step) * step))
 
     return replace(ensemble, rounds=[[rounded(tree) for tree in each] for each in ensemble.rounds])
+
+
+def _in_shares(votes: Sequence[Tree], steps: int) -> list[Tree]:
+    """Return a tree's votes for each class in whole steps: the largest remainders are rounded up."""
+    exact = np.stack([tree.values for tree in votes]) * steps
+    whole = np.floor(exact)
+    missing = steps - whole.sum(axis=0)
+    ranks = np.argsort(np.argsort(whole - exact, axis=0, kind="stable"), axis=0)
+    shares = (whole + (ranks < missing)) / steps
+    return [_pruned(replace(tree, values=values)) for tree, values in zip(votes, shares, strict=True)]
 
 
 def _span(trees: Sequence[Tree], target: int) -> tuple[float, float]:

@@ -71,6 +71,8 @@ class Ensemble:
     """Whether it is given numbers in single precision, whatever comes before."""
     finite: bool = False
     """Whether it refuses a missing value."""
+    zero_is_second: bool = False
+    """Whether, of two classes, a sum of 0 has the label of the second."""
     codes: dict[int, int] = field(default_factory=dict)
     """Columns of categories -> how many codes there are."""
 
@@ -207,11 +209,12 @@ class _Leaves:
         said = [tree.values[tree.features < 0].astype(width) for tree in trees]
         of_target = [np.full(len(values), tree.target) for tree, values in zip(trees, said, strict=True)]
         values, targets = np.concatenate(said), np.concatenate(of_target)
-        pairs = np.stack([targets, values.view(f"i{values.itemsize}")], axis=1)
-        _, firsts, numbers = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
+        distinct, places = np.unique(values.view(f"i{values.itemsize}"), return_inverse=True)
+        pairs = targets * len(distinct) + places
+        _, firsts, numbers = np.unique(pairs, return_index=True, return_inverse=True)
         self.values: list[Any] = values[firsts].tolist()
         self.targets: list[int] = targets[firsts].tolist()
-        self.numbers = np.split(numbers.ravel(), np.cumsum([len(values) for values in said])[:-1])
+        self.numbers = np.split(numbers, np.cumsum([len(values) for values in said])[:-1])
         """Of the leaves of each tree, in the order of its nodes."""
 
     def copied(self, number: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,19 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
     AdaBoostClassifier,
     GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
     RandomForestClassifier,
     RandomForestRegressor,
 )
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from cloche.runtimes.inline import boosting
+from cloche.runtimes.worker.converting.exact import Exact
 from cloche.runtimes.worker.converting.shrinking import Smaller
 from cloche.runtimes.worker.flavors import boosting as raw
 from cloche.runtimes.worker.flavors import lightgbm, xgboost
@@ -103,6 +107,50 @@ def test_leaves_that_say_the_same_are_written_once(pair):
     assert set(weights.tolist()) == {0.0, 1.0}
     assert len(weights) <= 2 + 10, "and at most one more for each root"
     assert made.differing(made.rows(FRAME)) == []
+
+
+def test_shares_of_few_leaves_still_sum_to_one(pair):
+    frame = pd.DataFrame({"a": [0.0] * 30 + [1.0] * 30})
+    made = pair(DecisionTreeClassifier().fit(frame, [1] * 30 + [0, 1, 2] * 10), frame, smaller=Smaller(None, 1))
+    assert made.original([{"a": 1.0}])[0]["probabilities"] == dict.fromkeys("012", pytest.approx(1 / 3))
+    (answer,) = made.converted([{"a": 1.0}], "onnx-double-1-bits")
+    assert sorted(answer["probabilities"].values()) == [0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("model", [GradientBoostingClassifier, HistGradientBoostingClassifier])
+def test_a_sum_of_nothing_has_the_label_that_the_model_says(model, pair):
+    """Boosting has the second of two classes there, boosting on histograms the first."""
+    frame = pd.DataFrame({"a": np.tile([0.0, 0, 1, 1, 2, 2, 3, 3], 20)})
+    made = pair(model(random_state=0).fit(frame, np.tile(list("ababaabb"), 20)), frame)
+    rows = made.rows(frame)
+    assert {tuple(answer["probabilities"].values()) for answer in made.original(rows)} >= {(0.5, 0.5)}
+    assert made.differing(rows) == []
+
+
+@pytest.mark.parametrize("model", [RandomForestClassifier(2), DecisionTreeClassifier(), KNeighborsClassifier()])
+def test_one_class_is_a_reason(model, pair):
+    """ONNX Runtime ends the process of who asks some of what skl2onnx makes of such a model."""
+    with suppress(ValueError):  # that some can't be fitted so is as well
+        model.fit(FRAME, ["a"] * len(FRAME))
+        made = pair(model, FRAME, smaller=Smaller(2))
+        assert (made.candidates, made.reasons) == ({}, {"": "It knows one class alone."})
+
+
+def test_trees_that_can_not_be_read_are_a_reason_for_each_form(pair):
+    xgboost = pytest.importorskip("xgboost")
+    model = xgboost.XGBRegressor(n_estimators=2, objective="reg:logistic").fit(FRAME, np.zeros(len(FRAME)))
+    made = pair(model, FRAME, smaller=Smaller(None, 4))
+    assert made.reasons.keys() >= {"onnx-double", "onnx-single", "4-bits"}
+    assert {"begins with an answer of" in reason for reason in made.reasons.values()} == {True}
+
+
+def test_a_release_that_is_another_inside_is_a_reason(pair, monkeypatch):
+    monkeypatch.setattr(Exact, "_ensemble", lambda _: {}["tree_info"])
+    made = pair(RandomForestRegressor(2).fit(FRAME, SUM), FRAME, smaller=Smaller(1))
+    assert made.candidates == {}
+    assert made.reasons == dict.fromkeys(
+        ("onnx-double", "onnx-single", "1-trees"), "The converter failed on it (KeyError: 'tree_info')."
+    )
 
 
 @pytest.mark.parametrize(
