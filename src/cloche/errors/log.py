@@ -39,7 +39,7 @@ class LogCorrupt(LogError):
 
 
 class SinkUnavailable(LogError):
-    """The log at {where} can't be used now: {reason}. Nothing is lost: the spool keeps what it does not have yet."""
+    """The log at {where} can't be used now: {reason}. Nothing is lost: a spool keeps the rest, or calls are refused."""
 
 
 class ExportUnfinished(LogError):

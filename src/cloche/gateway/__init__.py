@@ -98,8 +98,20 @@ class Gateway:
         if request.idempotency_key is not None:
             return await self._answer_once(request)
         pending = await self.begin(request)
-        await asyncio.wait([pending.kept])
+        await self.keep(pending)
         return self.finish(pending)
+
+    async def keep(self, pending: Pending) -> None:
+        """Wait until the record of a call is kept; one whose caller leaves meanwhile is counted all the same."""
+        try:
+            await asyncio.wait([pending.kept])
+        except asyncio.CancelledError:
+            pending.kept.add_done_callback(lambda _: self._finish_unheard(pending))
+            raise
+
+    def _finish_unheard(self, pending: Pending) -> None:
+        with contextlib.suppress(Exception):  # whoever would be told is gone
+            self.finish(pending)
 
     async def begin(self, request: Request) -> Pending:
         """Take a call through its stations, and hand its record to the journal: `answer` for a door that can wait.

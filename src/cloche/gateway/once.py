@@ -7,13 +7,14 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from uuid import UUID
 
 import msgspec
 
 from cloche.errors import AnswerPending, IdempotencyKeyReused, IdempotencyUnavailable, StoreUnavailable
 from cloche.gateway.decide import Answer
-from cloche.ports import IdempotencyStore
+from cloche.ports import Claim, IdempotencyStore
 from cloche.values import Request
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Once:
         self._store = store
         self._owner = secrets.token_bytes(16)
         self._running: dict[bytes, asyncio.Event] = {}
+        self._leaving: set[asyncio.Future[None]] = set()
 
     async def answer(self, request: Request, deadline_s: float, ask: Callable[[], Awaitable[Answer]]) -> Answer | None:
         """Ask, where nobody did with this key, and keep the answer; otherwise return the one that was kept.
@@ -60,7 +62,7 @@ class Once:
         gives_up = asyncio.get_running_loop().time() + deadline_s
         while True:
             with _Translated():
-                held = await self._store.claim(key, digest, self._owner, deadline_s + GRACE_S)
+                held = await self._claim(key, digest, deadline_s + GRACE_S)
             if held is None:
                 if await self._first(key, ask):
                     return None
@@ -70,6 +72,22 @@ class Once:
                 return _decode(held.answer)
             if not await self._another_look(key, gives_up):
                 raise AnswerPending
+
+    async def _claim(self, key: bytes, digest: bytes, lease_s: float) -> Claim | None:
+        """Take a key; where the caller leaves meanwhile, give it back."""
+        claiming = asyncio.ensure_future(self._store.claim(key, digest, self._owner, lease_s))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            leaving = asyncio.ensure_future(self._give_back(claiming, key))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+            raise
+
+    async def _give_back(self, claiming: asyncio.Future[Claim | None], key: bytes) -> None:
+        with suppress(StoreUnavailable, OSError):  # then it was not taken
+            if await claiming is None:
+                await self._let_go(key)
 
     async def _first(self, key: bytes, ask: Callable[[], Awaitable[Answer]]) -> bool:
         """Answer the first call; False where another took the key meanwhile, since this one took far too long."""
@@ -82,7 +100,8 @@ class Once:
             await self._let_go(key)
             raise
         finally:
-            del self._running[key]
+            if self._running.get(key) is done:  # and not that of another, who took the key when this one's time was up
+                del self._running[key]
             done.set()
 
     async def _let_go(self, key: bytes) -> None:

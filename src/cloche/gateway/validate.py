@@ -34,9 +34,10 @@ def validate(choice: Choice) -> Case:
     request = choice.request
     body = choice.loaded.accept.read(request.body)
     if body.model is not None and body.model != request.model:
-        raise _contradiction(choice, "model", request.model)
+        raise _contradiction(choice, "model", f"the model {request.model}")
     if body.version is not None and body.version != request.version:
-        raise _contradiction(choice, "version", request.version or "none")
+        elsewhere = f"no version: POST to /models/{request.model}/versions/VERSION/predict, or to /predict"
+        raise _contradiction(choice, "version", f"the version {request.version}" if request.version else elsewhere)
     if body.as_of is not None and choice.kind == "live":
         raise _fault(choice, "as_of", "not_supported", "this server does not go back in time")
     many = body.many
@@ -57,8 +58,8 @@ def _check_storable(choice: Choice, parameters: dict[str, object]) -> None:
         raise _fault(choice, "parameters", "out_of_range", message) from None
 
 
-def _contradiction(choice: Choice, field: str, asked: str) -> SchemaMismatch:
-    return _fault(choice, field, "contradiction", f"the address of the call names the {field} {asked}")
+def _contradiction(choice: Choice, field: str, named: str) -> SchemaMismatch:
+    return _fault(choice, field, "contradiction", f"the address of the call names {named}")
 
 
 def _fault(choice: Choice, field: str, code: str, message: str) -> SchemaMismatch:

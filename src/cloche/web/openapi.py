@@ -68,12 +68,20 @@ def document(models: Sequence[Described], version: str, *, secured: bool = False
 
 def _addresses(described: Described) -> list[str]:
     exact = f"/models/{described.model}/versions/{described.version}/predict"
-    return [f"/models/{described.model}/predict", exact] if described.default else [exact]
+    return [_address(described), exact] if described.default else [exact]
+
+
+def _address(described: Described) -> str:
+    """Return the address that leaves the version to Cloche."""
+    return f"/models/{described.model}/predict"
 
 
 def _predict(described: Described, address: str, secured: bool) -> Node:
     name = f"{described.model}-{described.version}"
-    body: Node = {"schema": call_schema(schema_at(f"{name}.input"))}
+    schema = call_schema(schema_at(f"{name}.input"))
+    if address == _address(described):
+        del schema["properties"]["version"]  # which has its place in the address
+    body: Node = {"schema": schema}
     row = example_of(described.input_schema)
     if row is not None:
         body["example"] = {"input": row}

@@ -138,7 +138,7 @@ class PredictDoor:
         begun = await self.begin(address, admission, body, waited_s)
         if isinstance(begun, Response):
             return begun
-        await asyncio.wait([begun.pending.kept])
+        await self._gateway.keep(begun.pending)
         return self.finish(begun)
 
     def admit(self, method: str, given: Sequence[Header]) -> Admission:

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from cloche.errors import HomeInUse, InvalidExamples, LogUnavailable, ModelFailed, NotPublishable
+from cloche.errors import HomeInUse, InvalidExamples, LogUnavailable, ModelFailed, NotPublishable, SinkUnavailable
 
 
 @pytest.mark.parametrize("said", ["no such market", "no such market."])
@@ -21,3 +21,8 @@ def test_other_full_stops_stay() -> None:
     assert "on / srv . (process" in str(HomeInUse(home="/ srv .", pid=1))
     assert str(ModelFailed(id="a.")).endswith("cloche log show a.")
     assert "{left} as it is" in str(LogUnavailable(reason="{left} as it is."))
+
+
+def test_what_becomes_of_records_while_the_log_is_away_is_said_of_every_mode() -> None:
+    said = str(SinkUnavailable(where="here", reason="it is away"))
+    assert said.endswith("it is away. Nothing is lost: a spool keeps the rest, or calls are refused.")

@@ -339,3 +339,33 @@ async def test_a_call_whose_caller_is_gone_is_recorded_and_waited_for_no_more(jo
         await asking
     assert [record.outcome for record in journal.records] == ["abandoned"]
     assert gateway.tally.calls["toy", "1.0.0", "abandoned"] == 1
+
+
+@pytest.mark.parametrize("failure", [None, LogUnavailable(reason="the disk is full")])
+async def test_a_call_whose_caller_leaves_while_its_record_is_kept_is_counted(gateway, failure, monkeypatch) -> None:
+    kept, appended = asyncio.get_running_loop().create_future(), asyncio.Event()
+
+    def append(_: bytes) -> asyncio.Future[None]:
+        appended.set()
+        return kept
+
+    monkeypatch.setattr(gateway._journal, "append", append)
+    asking = asyncio.create_task(gateway.answer(Request("toy", body(input={"age": 4}))))
+    await appended.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    kept.set_result(None) if failure is None else kept.set_exception(failure)
+    await asyncio.sleep(0)
+    assert gateway.tally.calls["toy", "1.0.0", "log_unavailable" if failure else "ok"] == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [(None, "names no version: POST to /models/toy/versions/VERSION/predict"), ("1.0.0", "names the version 1.0.0")],
+)
+async def test_a_version_in_the_body_that_is_not_in_the_address_is_refused_with_where_it_goes(gateway, version, said):
+    with pytest.raises(SchemaMismatch) as refused:
+        await gateway.answer(Request("toy", body(input={"age": 1}, version="2.0.0"), version))
+    assert [(fault["pointer"], fault["code"]) for fault in refused.value.faults] == [("/version", "contradiction")]
+    assert said in refused.value.faults[0]["message"]

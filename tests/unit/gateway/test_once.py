@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from cloche.errors import (
     UnknownModel,
 )
 from cloche.gateway import Gateway, Reply, once
+from cloche.gateway.decide import Answer
 from cloche.gateway.once import Once
 from cloche.testing.idempotency import Time
 from cloche.values import Record, Request
@@ -166,6 +168,57 @@ async def test_who_was_given_up_frees_the_key(keyed: Gateway, model: Counted) ->
     model.goes_on.set()
     assert not (await second).repeated
     assert model.asked == 1
+
+
+async def test_who_leaves_while_the_key_is_taken_frees_it(
+    keyed: Gateway, model: Counted, store: SqliteKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken, claim = asyncio.Event(), store.claim
+
+    async def slow(*said: Any) -> Any:
+        held = await claim(*said)
+        taken.set()
+        await asyncio.sleep(0)
+        return held
+
+    monkeypatch.setattr(store, "claim", slow)
+    leaving = asyncio.create_task(keyed.answer(request()))
+    await taken.wait()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert not (await keyed.answer(request(deadline_ms=1000))).repeated
+    assert model.asked == 1
+
+
+async def test_a_call_that_outlived_its_lease_takes_nothing_from_the_next(tmp_path: Path) -> None:
+    time = Time()
+    store = SqliteKeys(tmp_path / "keys.db", time)
+    keys, ends = Once(store), [asyncio.Event(), asyncio.Event()]
+
+    def asking(number: int) -> asyncio.Task[Answer | None]:
+        async def ask() -> Answer:
+            await ends[number].wait()
+            return Answer(str(UUID(int=number)), "toy", "1.0.0", 1, None)
+
+        return asyncio.create_task(keys.answer(request(), [0.05, 5.0][number], ask))
+
+    first = asking(0)
+    while not keys._running:
+        await asyncio.sleep(0)
+    (over,) = keys._running.values()
+    time.pass_s(0.05 + once.GRACE_S + 1)
+    second = asking(1)
+    while over in keys._running.values():
+        await asyncio.sleep(0.01)
+    ends[0].set()
+    await over.wait()
+    ends[1].set()
+    assert await first is None
+    told = await second
+    assert told is not None
+    assert told.id == str(UUID(int=0)), "both are told what the first has made"
+    await store.close()
 
 
 async def test_an_unknown_model_takes_no_key(keyed: Gateway, tmp_path: Path) -> None:

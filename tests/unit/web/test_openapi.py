@@ -166,6 +166,13 @@ def test_requests_are_judged_as_the_gateway_does(page):
             compile_schema(ROW).read(json.dumps(body).encode())
 
 
+def test_a_version_is_named_where_it_can_be(page):
+    named = {"input": {"mean radius": 1.5}, "version": "1.0.0"}
+    assert not validator(page, request_of(page, "/models/cancer/predict")["schema"]).is_valid(named)
+    assert validator(page, request_of(page, "/models/cancer/versions/1.0.0/predict")["schema"]).is_valid(named)
+    assert validator(page, request_of(page, "/predict")["schema"]).is_valid(named | {"model": "cancer"})
+
+
 def test_a_schema_that_contains_itself_keeps_its_own_root(page):
     judge = validator(page, request_of(page, "/models/tree/predict")["schema"])
     assert judge.is_valid({"input": {"tree": {"next": {"v": 1}}}})
