@@ -15,6 +15,7 @@ from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
+from types import CodeType
 
 from cloche.authoring.references import imports_of, with_parents
 from cloche.errors import NotPublishable
@@ -142,13 +143,19 @@ def _why_unfit(name: str, file: Path) -> str:
 def _imports(name: str, file: Path) -> Iterator[str]:
     """Yield what the source of a module imports, wherever in it."""
     package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            code = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
-    except (SyntaxError, ValueError):  # it can't be what has been loaded, and a worker will say so
-        return
-    yield from imports_of(code, package)
+    if (code := code_of(file)) is not None:
+        yield from imports_of(code, package)
+
+
+def code_of(file: Path) -> CodeType | None:
+    """Return the code of a source; None where it is none: it can't be what has been loaded, and a worker will say so.
+
+    Nothing is run for it.
+    """
+    with warnings.catch_warnings(), suppress(SyntaxError, ValueError):
+        warnings.simplefilter("ignore")
+        return compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+    return None
 
 
 def changed_since_import(modules: Modules) -> list[str]:

@@ -98,10 +98,17 @@ def close_to(rtol: float, atol: float) -> Alike:
 
     def alike(expected: Any, found: Any) -> bool:
         if _is_number(expected) and _is_number(found):
-            return math.isclose(expected, found, rel_tol=rtol, abs_tol=atol)
+            return _is_close(expected, found, rtol, atol)
         return bool(type(expected) is type(found) and expected == found)
 
     return alike
+
+
+def _is_close(expected: float, found: float, rtol: float, atol: float) -> bool:
+    try:
+        return math.isclose(expected, found, rel_tol=rtol, abs_tol=atol)
+    except OverflowError:  # an integer larger than any float
+        return expected == found
 
 
 def same_type(expected: Any, found: Any) -> bool:

@@ -15,6 +15,7 @@ from cloche.authoring.kinds import Kind, Packed
 from cloche.authoring.pickling import Pickles, pickled
 from cloche.authoring.references import named_in
 from cloche.authoring.sources import collect
+from cloche.authoring.variables import about_variables
 from cloche.errors import NotPublishable
 from cloche.registry.bundle import File
 
@@ -42,6 +43,7 @@ def pack(draft: Draft, kind: Kind) -> Packed:
     code = collect(pickles.told.imports.union(*(each.modules for each in named)), draft.include, draft.exclude)
     code = replace(code, listings=pickles.told.listings.files())
     paths = pickles.told.paths.union(*(each.paths for each in named))
+    cautions = [*about_paths(paths, code), *about_variables(pickles.told.variables, code.variables)]
     sources = {f"code/{path}": source for path, source in {**code.listings, **code.files}.items()}
     executables = model.executables | {f"files/{name}" for name, value in given.items() if _is_executable(value)}
     return replace(
@@ -49,7 +51,7 @@ def pack(draft: Draft, kind: Kind) -> Packed:
         files=contents | sources,
         executables=executables,
         code=code,
-        notices=(*model.notices, *about_paths(paths, code)),
+        notices=(*model.notices, *cautions),
     )
 
 

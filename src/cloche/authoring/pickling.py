@@ -27,6 +27,7 @@ from cloche.authoring.listings import Listings
 from cloche.authoring.pydantic_classes import CORE_SCHEMA, Renamed, names_classes
 from cloche.authoring.references import imports_of
 from cloche.authoring.unpicklable import why_unpicklable
+from cloche.authoring.variables import Variables
 from cloche.errors import NotPublishable
 
 PROTOCOL = 5
@@ -56,6 +57,8 @@ class Told:
     """The paths in them, as text."""
     listings: Listings = field(default_factory=Listings)
     """The lines of those functions."""
+    variables: Variables = field(default_factory=Variables)
+    """Those of the environment that they read."""
 
 
 class Pickles:
@@ -176,6 +179,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _reduced_function(self, function: types.FunctionType, make: Any, arguments: Any, state: Any, *rest: Any) -> Any:
         """Leave out the file that the function was typed in, which a worker does not have."""
         self._told.imports.update(imports_of(function.__code__, function.__globals__.get("__package__") or ""))
+        self._told.variables.look(function.__code__)
         arguments[1].pop("__file__", None)
         fields, slots = state
         used = {name: self._once(value) for name, value in slots["__globals__"].items() if name != "__file__"}

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import dis
 import pickletools
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from importlib.util import resolve_name
 from types import CodeType
 from typing import Any, NamedTuple
+
+_IMPORTERS = ("subimport", "_import_module", "import_module", "__import__")
+"""The names of the functions that pickles import a module with: cloudpickle's, dill's, and Python's own."""
+
+_IMPORTER = object()
+"""Stands for one of them, among what a pickle puts together."""
+
+_TUPLE = object()
+"""Stands for the arguments of a call."""
 
 
 class Named(NamedTuple):
@@ -23,36 +33,44 @@ class Named(NamedTuple):
 def named_in(pickle: bytes) -> Named:
     """Return what a pickle names. What is no plain pickle, but compressed, names nothing."""
     named = Named(set(), set())
-    kept: dict[int, str | None] = {}
-    before: str | None = None
-    last: str | None = None
+    kept: dict[int, object] = {}
+    last: deque[object] = deque([None] * 3, maxlen=3)
     argument: Any
     with suppress(ValueError):
         for opcode, argument, _ in pickletools.genops(pickle):
-            text: str | None = None
+            made: object = None
             match opcode.name:
-                case "PROTO" | "FRAME":
+                case "PROTO" | "FRAME" | "MARK":
                     continue
                 case "MEMOIZE":
-                    kept[len(kept)] = last
+                    kept[len(kept)] = last[-1]
                     continue
                 case "PUT" | "BINPUT" | "LONG_BINPUT":
-                    kept[argument] = last
+                    kept[argument] = last[-1]
                     continue
                 case "GET" | "BINGET" | "LONG_BINGET":
-                    text = kept.get(argument)
+                    made = kept.get(argument)
                 case "GLOBAL" | "INST":
-                    named.modules.add(argument.partition(" ")[0])
-                case "STACK_GLOBAL" if before is not None:
-                    named.modules.add(before)
-                case "TUPLE1" if last is not None:  # what cloudpickle and dill import a module by
-                    named.modules.add(last)
+                    made = _global(named, *argument.split(" ", 1))
+                case "STACK_GLOBAL":
+                    made = _global(named, last[-2], last[-1])
+                case "TUPLE1" | "TUPLE":
+                    made = _TUPLE
+                case "REDUCE" if last[0] is _IMPORTER and isinstance(last[1], str) and last[2] is _TUPLE:
+                    named.modules.add(last[1])
                 case _ if isinstance(argument, str):
-                    text = argument
-                    if text.startswith("/"):
-                        named.paths.add(text)
-            before, last = last, text
+                    made = argument
+                    if argument.startswith("/"):
+                        named.paths.add(argument)
+            last.append(made)
     return named
+
+
+def _global(named: Named, module: object, name: object) -> object:
+    """Note the module of a global; return what stands for the global."""
+    if isinstance(module, str):
+        named.modules.add(module)
+    return _IMPORTER if name in _IMPORTERS else None
 
 
 def imports_of(code: CodeType, package: str) -> Iterator[str]:

@@ -201,4 +201,4 @@ def rows_of(given: Any) -> list[Any]:
         return list(given.to_dict("records"))
     if hasattr(given, "tolist"):
         return [{f"x{position}": value for position, value in enumerate(row)} for row in given.tolist()]
-    return copy.deepcopy(list(given))
+    return [copy.deepcopy(row) for row in given]  # one by one: no two rows that a worker reads are the same object

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from cloche.authoring.editable import metadata_of
-from cloche.authoring.modules import Modules, changed_since_import, own_file, reach
+from cloche.authoring.modules import Modules, changed_since_import, code_of, own_file, reach
 from cloche.authoring.references import with_parents
+from cloche.authoring.variables import Variables
 from cloche.errors import NotPublishable
 
 LARGEST_FILE = 16 * 2**20
@@ -43,6 +44,8 @@ class Code:
     """Modules that are in files that have changed since they were imported."""
     listings: Mapping[str, bytes] = field(default_factory=dict)
     """The lines of what went in by value: see `cloche.authoring.listings`."""
+    variables: Variables = field(default_factory=Variables)
+    """Of the environment, in the modules that the model reaches."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,17 @@ def collect(names: Iterable[str], include: Sequence[str] = (), exclude: Sequence
     left = {path: why for path in chosen.candidates if (why := chosen.why_left(path)) is not None}
     _check_sizes({path: file.stat().st_size for path, file in paths.items()})
     contents = {path: file.read_bytes() for path, file in paths.items()} | metadata_of(modules.values())
-    return Code(dict(sorted(contents.items())), left, changed_since_import(modules))
+    return Code(
+        dict(sorted(contents.items())), left, changed_since_import(modules), variables=_variables(modules.values())
+    )
+
+
+def _variables(files: Iterable[Path]) -> Variables:
+    found = Variables()
+    for file in files:
+        if (code := code_of(file)) is not None:
+            found.look(code)
+    return found
 
 
 def _check_pattern(pattern: str) -> None:

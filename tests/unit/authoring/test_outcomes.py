@@ -39,6 +39,8 @@ def test_the_order_does_not_matter(one, other):
         ({"a": [1, {"b": 2}]}, {"a": [1, {"b": 3}]}, "/a/1/b"),
         ({"a": 1}, {"a": 1, "b": 2}, ""),
         ([1, 2], [1], ""),
+        pytest.param(10**400, 10**400, None, id="too-large-for-a-float"),
+        pytest.param(10**400, 1.0, "", id="too-large-for-a-float-and-another"),
     ],
 )
 def test_where_outcomes_differ(expected, found, pointer):

@@ -188,6 +188,22 @@ def test_a_function_of_a_row_or_of_rows():
     assert (many.takes, many.answers) == ("rows", "number")
 
 
+def test_a_module_that_only_has_the_name_of_a_field_stays_behind(author):
+    author({"price.py": "DB_PASSWORD = 'hunter2'", "rates.py": "RATE = 2", "lazily.py": "RATE = 2"}, "rates")
+    source = """
+        import rates
+        def total(rows):
+            from lazily import RATE
+            return [row["price"] * RATE * rates.RATE for row in rows], (lambda row: row.price)
+        def first(rows): return total(rows)[0]
+    """
+    namespace = {"__name__": "__main__"}
+    exec(textwrap.dedent(source), namespace)
+    prepared = prepare(draft(namespace["first"], [{"price": 1.0}, {"price": 2.0}]))
+    code = {path for path in prepared.contents if path.startswith("code/") and "__main__" not in path}
+    assert code == {"code/rates.py", "code/lazily.py"}
+
+
 def test_an_onnx_graph_by_path_bytes_and_object(tmp_path):
     to_onnx = pytest.importorskip("skl2onnx").to_onnx
     rows = np.arange(12.0, dtype=np.float32).reshape(6, 2)

@@ -1,7 +1,11 @@
+import importlib
 import pickle
+import pickletools
 import textwrap
+from pathlib import PurePosixPath
 
 import cloudpickle
+import dill
 import pytest
 
 from cloche.authoring.references import globals_of, imports_of, named_in, with_parents
@@ -60,13 +64,37 @@ def test_what_a_pickle_names(protocol):
     assert named.paths == {"/home/ada/x.csv"}
 
 
-def test_what_a_cloudpickle_imports():
+@pytest.mark.parametrize("protocol", range(6))
+def test_what_the_pickle_of_a_function_imports(protocol):
     import decimal
     import fractions
 
-    namespace = {"__name__": "__main__", "decimal": decimal, "fractions": fractions}
-    exec("def f(row): return decimal.Decimal(fractions.Fraction(row))", namespace)
-    assert {"decimal", "fractions"} <= named_in(cloudpickle.dumps(namespace["f"])).modules
+    namespace = {"__name__": "__main__", "a_name": decimal, "other": fractions}
+    exec("def f(row): return a_name.Decimal(other.Fraction(row))", namespace)
+    plain = cloudpickle.dumps(namespace["f"], protocol)
+    pickles = [plain, pickletools.optimize(plain)]
+    if protocol >= 2:
+        pickles += [dill.dumps(namespace["f"], protocol, recurse=recurse) for recurse in (True, False)]
+    for found in map(named_in, pickles):
+        assert {"decimal", "fractions"} <= found.modules
+
+
+class Lazy:
+    def __reduce__(self):
+        return importlib.import_module, ("decimal",)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_module_that_an_object_imports_when_it_is_opened(protocol):
+    assert "decimal" in named_in(pickle.dumps([Lazy(), Lazy()], protocol)).modules
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_text_alone_in_a_tuple_is_no_module(protocol):
+    namespace = {"__name__": "__main__", "bring": importlib.import_module, "price": 1.0}
+    exec("def f(rows): return [row['price'] for row in rows], bring, price, rows.copy(key=price)", namespace)
+    for value in (("price",), [PurePosixPath("price")], {"a": importlib.import_module, "price": 1}, namespace["f"]):
+        assert "price" not in named_in(cloudpickle.dumps(value, protocol)).modules
 
 
 def test_what_is_no_pickle_says_nothing():

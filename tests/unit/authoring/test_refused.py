@@ -107,6 +107,15 @@ def test_one_example_tells_a_function_of_a_row_from_one_of_rows():
     assert prepare(draft(lambda rows: [row["a"] for row in rows], [{"a": 1.5}])).manifest.takes == "rows"
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_function_that_empties_its_rows(count):
+    rows = [{"a": 1.5, "b": {"c": [1.0]}}] * count
+    assert prepare(draft(lambda rows: [row.pop("a") for row in rows], rows)).manifest.takes == "rows"
+    deep = prepare(draft(lambda rows: [row["b"]["c"].pop() for row in rows], rows))
+    assert [case["output"] for case in golden(deep)] == [1.0] * len(golden(deep))
+    assert rows[0] == {"a": 1.5, "b": {"c": [1.0]}}
+
+
 def test_what_fails_at_home_is_not_sent_to_a_worker():
     with pytest.raises(
         NotPublishable, match="LogisticRegression: asked with its own examples, it raises NotFittedError"
@@ -116,6 +125,15 @@ def test_what_fails_at_home_is_not_sent_to_a_worker():
         prepare(draft(lambda rows: 1.0, [{"x": 1}], takes="rows"))
     with pytest.raises(NotPublishable, match="NaN"):
         prepare(draft(lambda row: float("nan"), [{"x": 1}]))
+
+
+@pytest.mark.parametrize(
+    ("examples", "options"),
+    [([{"x": 1}], {}), ([{"items": [{"s": "a", "x": 1}, {"s": "b", "x": 2}]}], {"each": "/items", "item_id": "s"})],
+)
+def test_an_integer_larger_than_any_float_is_no_answer(examples, options):
+    with pytest.raises(NotPublishable, match="an integer larger than any float"):
+        prepare(draft(lambda row: 10**400, examples, **options))
 
 
 class OfOneCell:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -19,6 +20,8 @@ from cloche.runtimes.worker.instants import format_instant
 
 _DEEPEST = 100
 
+_LARGEST = int(sys.float_info.max)
+"""Above it most who read JSON read infinity."""
 
 _Trail: TypeAlias = "str | tuple[_Trail, object]"
 """Where a value is: the JSON pointer to the outermost one, or the trail of what holds it and its key there.
@@ -119,15 +122,20 @@ def to_json_value(value: Any, pointer: str = "") -> Any:
         pointer: the JSON pointer to it, for messages.
 
     Raises:
-        InvalidValue: NaN, infinity, a missing value of pandas, or something JSON does not have.
+        InvalidValue: NaN, infinity, an integer larger than any float, a missing value of pandas, or something JSON does
+            not have.
     """
     return _plain(value, pointer, 0)
 
 
 def _plain(value: Any, trail: _Trail, depth: int) -> Any:
     kind = type(value)
-    if value is None or kind is bool or kind is int:
+    if value is None or kind is bool:
         return value
+    if kind is int:
+        if -_LARGEST <= value <= _LARGEST:
+            return value
+        raise InvalidValue("an integer larger than any float", trail)
     if kind is float:
         if math.isfinite(value):
             return value

@@ -191,8 +191,9 @@ def test_of_rankings_by_columns_too_the_failing_one_fails_alone(monkeypatch: pyt
     assert [item["sku"] for item in json.loads(second.outputs)[0]] == [4, 3]
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), pytest.param(10**400, id="too-large")])
 def test_scores_that_are_no_numbers_are_told(value: float) -> None:
     for manifest, payload in ((RANKING, b'[{"items": [{"sku": 1}, {"sku": 2}]}]'), (ROWS, b"[{}, {}]")):
-        with pytest.raises(Failed, match=r"row 1: (NaN|infinity)"):
+        with pytest.raises(Failed, match=r"row 1: (NaN|infinity|an integer larger than any float)") as caught:
             answer(lambda rows, _: [1.0, value][: len(rows)], manifest, payload, {"many": True})
+        assert caught.value.error == "invalid_output"

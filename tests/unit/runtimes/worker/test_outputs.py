@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections import namedtuple
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -72,6 +73,7 @@ Level = IntEnum("Level", {"LOW": 1})
         ({np.int64(2): {np.True_: 1}}, {"2": {"true": 1}}),
         (range(3), [0, 1, 2]),
         (2**80, 2**80),
+        (int(sys.float_info.max), int(sys.float_info.max)),
     ],
 )
 def test_what_models_return(value: Any, expected: Any) -> None:
@@ -85,6 +87,8 @@ def test_what_models_return(value: Any, expected: Any) -> None:
     [
         (float("nan"), "NaN at its top"),
         (np.float32("inf"), "infinity at its top"),
+        ({"a": [10**400]}, "an integer larger than any float at /a/0"),
+        (np.array([-(10**309)]), "an integer larger than any float at /0"),
         ({"a/b": [1, np.nan]}, "NaN at /a~1b/1"),
         (np.array([1.0, np.nan]), "NaN at /1"),
         (pd.Series([None, 1.0]), "NaN at /0"),
