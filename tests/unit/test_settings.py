@@ -232,9 +232,27 @@ def test_sinks_are_addresses_and_those_with_secrets_are_referred_to(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    "sinks",
+    [
+        ["postgresql://ann:rose,bud@db/log"],
+        ["postgresql://ann:rose,,bud,@db/log", "sqlite"],
+        ["postgresql://ann@[::1]:1,127.0.0.1:2/log", "parquet+s3://bucket/log", "redis://cache/0"],
+        ["sqlite", "mysql://ann:rose,bud@db/log"],
+        ["env:LOG_URL", "file:/run/stream", "https://there/log"],
+        ["redis://cache/0", "sqlite"],
+    ],
+)
+def test_a_comma_within_an_address_of_the_environment_is_part_of_it(sinks: list[str]) -> None:
+    for between in (",", ", ", " ,\n", ",,"):
+        assert load_settings(environ={"CLOCHE_LOG_SINKS": between.join(sinks) + ","}).log.sinks == sinks
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ('sinks = ["postgresql://ann:rosebud@db/log"]', "never as it is"),
+        ('sinks = ["postgresql://ann:rose/bud@db/log"]', "never as it is"),
+        ('sinks = ["postgresql://ann:rose[bud@db/log"]', "never as it is"),
         ('sinks = ["https://rosebud@there/log"]', "never as it is"),
         ('sinks = ["redis://cache/0?password=rosebud"]', "never as it is"),
         ('sinks = ["env:NOT_SET"]', "something that exists"),

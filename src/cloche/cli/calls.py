@@ -13,6 +13,7 @@ import msgspec
 from cloche.errors import ServerNotFound
 from cloche.home import Home
 from cloche.processes.boot import ServerFile
+from cloche.secrets import bearing
 
 _PATIENCE_S = 600.0
 
@@ -43,9 +44,7 @@ class Calls:
             raise ServerNotFound(home=home.path)
         parts = urlsplit(found.url)
         self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_PATIENCE_S)
-        self._headers = {"Content-Type": "application/json"}
-        if token:
-            self._headers["Authorization"] = f"Bearer {token}"
+        self._headers = {"Content-Type": "application/json", **bearing(token)}
         if deadline_ms:
             self._headers["Cloche-Deadline-Ms"] = str(deadline_ms)
 

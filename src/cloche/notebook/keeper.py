@@ -10,6 +10,7 @@ import msgspec
 from cloche.errors import KeeperRefused
 from cloche.home import Home
 from cloche.processes.boot import ServerFile
+from cloche.secrets import bearing
 from cloche.settings import Permission, Settings
 
 _PATIENCE_S = 3600.0
@@ -34,7 +35,7 @@ def ask_keeper(home: Home, settings: Settings, permission: Permission, path: str
         return None
     parts = urlsplit(found.control_url)
     token = settings.token_to(permission)
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    headers = {"Content-Type": "application/json", **bearing(token)}
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 0, timeout=_PATIENCE_S)
     try:
         connection.connect()

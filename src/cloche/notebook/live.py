@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from cloche.authoring.bridge import wait_for
 from cloche.authoring.reason import reason_of, reason_of_file
-from cloche.notebook.opening import open_home, plainly
+from cloche.notebook.opening import live_before, open_home, plainly
 from cloche.pages import plain
 from cloche.pages.release import (
     applied_page,
@@ -200,9 +200,10 @@ def make_default(
     opened = open_home(home)
     said = {"fallback": fallback, "deadline_ms": deadline_ms}
     wanted = worded({name: each for name, each in said.items() if each is not UNSET}, Wanted, "make_default")
-    before = wait_for(opened.registry.releases.live())
+    seen = wait_for(opened.registry.releases.live())
     reason = reason_of(f"cloche.make_default({name!r}, {version!r})", message)
     made = wait_for(write_default(opened.registry, name, version, reason, wanted, opened.settings.limits))
+    before = wait_for(live_before(opened.registry, made, seen))
     return DefaultPage(**msgspec.structs.asdict(made), name=name, before=before)
 
 

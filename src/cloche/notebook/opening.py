@@ -15,6 +15,7 @@ from cloche.errors import ClocheError
 from cloche.home import Home, find_home, home_at
 from cloche.log.filters import read_moment
 from cloche.registry.catalog import Registry
+from cloche.registry.release import Live, Release
 from cloche.settings import Settings, load_settings
 
 Given = ParamSpec("Given")
@@ -56,6 +57,13 @@ def plainly(function: Callable[Given, Result]) -> Callable[Given, Result]:
             raise error.with_traceback(None) from error.__cause__
 
     return called
+
+
+async def live_before(registry: Registry, release: Release, seen: Live) -> Live:
+    """Return what was live until a release that was just made, which may be later than what was `seen` before."""
+    for number in range(seen.number + 1, release.number):
+        seen = seen.after(await registry.releases.stored(number))
+    return seen
 
 
 def moment_us(since: str | datetime | timedelta) -> int:

@@ -12,7 +12,7 @@ from cloche.assembly.log import open_log
 from cloche.authoring.bridge import wait_for
 from cloche.authoring.reason import reason_of
 from cloche.insight.status import Status, Watch
-from cloche.notebook.opening import open_home, plainly
+from cloche.notebook.opening import live_before, open_home, plainly
 from cloche.pages import plain
 from cloche.pages.release import UNSERVED, history_page, started_page, turned_page, undone_page
 from cloche.pages.rollout import status_page
@@ -195,9 +195,10 @@ class ModelRollout:
             ReleaseTaken: somebody else changed the model meanwhile.
         """
         registry = self._opened.registry
-        before = wait_for(registry.releases.live()).models.get(self._model)
+        seen = wait_for(registry.releases.live())
         reason = reason_of(f"{self!r}.undo({to or ''})", message)
         made = wait_for(undo_model(registry, self._model, reason, to))
+        before = wait_for(live_before(registry, made, seen)).models.get(self._model)
         return UndonePage(**msgspec.structs.asdict(made), model=self._model, before=before)
 
     @plainly

@@ -287,7 +287,8 @@ class Registry:
         if name not in published:
             known = _nearest(name, list(published)) or "Nothing is published there yet."
             return ModelNotFound(name=name, where=self.where, known=known)
-        return VersionNotFound(name=name, version=version, where=self.where, known=_nearest(version, published[name]))
+        known = _nearest(version, published[name], counted=True)
+        return VersionNotFound(name=name, version=version, where=self.where, known=known)
 
 
 async def schema_taken(
@@ -340,9 +341,11 @@ def fits(version: str, wanted: str) -> bool:
     return "-" not in version and version.startswith(wanted.removesuffix("*"))
 
 
-def _nearest(wanted: str, known: list[str]) -> str:
+def _nearest(wanted: str, known: list[str], *, counted: bool = False) -> str:
+    """Return what there is that is most like it; the others are `counted`, where they are of interest, too."""
     near = difflib.get_close_matches(wanted, known, n=5, cutoff=0.5) or known[-5:]
-    return f"There is {', '.join(near)}." if near else ""
+    more = f" and {len(known) - len(near):,} more" if counted and len(known) > len(near) else ""
+    return f"There is {', '.join(near)}{more}." if near else ""
 
 
 def _check_identity(manifest: Manifest, name: str, version: str) -> None:

@@ -23,6 +23,9 @@ _FORMS = {
 }
 """What is said where the pattern that a value has to fit would say little."""
 
+_BETWEEN_ADDRESSES = re.compile(r"[,\s]*,\s*(?=(?:[A-Za-z][A-Za-z0-9+.-]*://|(?:env|file):|sqlite\s*(?:,|$)))")
+"""A comma where an address begins: any other is part of one, of its password or between its hosts."""
+
 _UNKNOWN = re.compile("Object contains unknown field `(.+)`")
 
 
@@ -138,7 +141,8 @@ def _read(file: Path, environ: Mapping[str, str], secrets: bool = True) -> dict[
 
 def _parsed(setting: Setting, text: str) -> object:
     if setting.type.__origin__ == list[str]:
-        return [part.strip() for part in text.split(",") if part.strip()]
+        parts = _BETWEEN_ADDRESSES.split(text.strip(", \t\r\n")) if setting.name == "log.sinks" else text.split(",")
+        return [part.strip() for part in parts if part.strip()]
     try:
         return msgspec.convert(text, setting.type, strict=False)
     except msgspec.ValidationError as error:

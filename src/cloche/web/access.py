@@ -103,8 +103,9 @@ class Access:
         """
         if not self._callers:
             return ANYBODY
-        found = None if authorization is None else self._callers.get(_fingerprint(authorization))
-        if found is None:
+        scheme, _, token = (authorization or b"").partition(b" ")
+        found = self._callers.get(_fingerprint(token))
+        if found is None or scheme.lower() != b"bearer":
             raise Unauthorized
         return found
 
@@ -119,14 +120,14 @@ class Access:
 def _callers(settings: Settings) -> Iterator[tuple[bytes, Caller]]:
     """Yield who has which token: its fingerprint, since a look-up of the token itself would tell by its time."""
     if settings.token:
-        yield _fingerprint(f"Bearer {settings.token}".encode()), Caller("token")
+        yield _fingerprint(settings.token.encode()), Caller("token")
     for name, token in settings.tokens.items():
         claims = {f"{CLAIM}{claim}": value for claim, value in token.claims.items()}
-        yield _fingerprint(f"Bearer {token.secret}".encode()), Caller(name, frozenset(token.may), claims)
+        yield _fingerprint(token.secret.encode()), Caller(name, frozenset(token.may), claims)
 
 
-def _fingerprint(authorization: bytes) -> bytes:
-    return hashlib.sha256(authorization).digest()
+def _fingerprint(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()
 
 
 def _is_address(name: str) -> bool:

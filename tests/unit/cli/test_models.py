@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from importlib import import_module
 
 import pytest
 from shell import put_version
 
 from cloche.assembly.stores import open_registry
 from cloche.registry.bundle import Each
+from cloche.registry.release import Reason
+from cloche.registry.routing import make_default
 from cloche.registry.traffic import Constant
 
 
@@ -100,6 +103,35 @@ def test_default_writes_the_next_release_and_says_how_to_go_back(run, models):
 def test_default_again_changes_nothing(run, models):
     assert "the default already, since release 1" in run("models", "default", "delays", "1.0.0").stdout
     assert live(models).number == 2
+
+
+def meanwhile(monkeypatch, home, command, version):
+    """Let somebody else make a version the default just before a command writes its release."""
+    write = getattr(command, "make_default", None) or command.undo_model
+    name = "make_default" if hasattr(command, "make_default") else "undo_model"
+
+    async def after_somebody_else(*arguments):
+        await make_default(open_registry(home), "delays", version, Reason("ann"))
+        return await write(*arguments)
+
+    monkeypatch.setattr(command, name, after_somebody_else)
+
+
+def test_what_a_default_has_replaced_is_said_though_somebody_else_was_quicker(run, models, monkeypatch):
+    meanwhile(monkeypatch, models, import_module("cloche.cli.models.default"), "1.9.0")
+    assert run("models", "default", "delays", "1.10.0").stdout.splitlines() == [
+        "Release 4: delays 1.10.0 is the default.",
+        "It was 1.9.0; to go back: cloche models default delays 1.9.0",
+    ]
+
+
+def test_what_an_undo_has_changed_is_said_though_somebody_else_was_quicker(run, models, monkeypatch):
+    run("models", "default", "delays", "1.10.0")
+    meanwhile(monkeypatch, models, import_module("cloche.cli.rollout.undo"), "1.9.0")
+    said = run("rollout", "undo", "delays").stdout
+    assert said.startswith(
+        "Release 5: delays is as it was; 1.10.0 is the default.\n  active: -1.9.0\n  default: 1.9.0 -> 1.10.0\n"
+    )
 
 
 def test_a_fallback_is_set_kept_changed_and_taken_away(run, models):

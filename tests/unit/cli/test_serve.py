@@ -60,6 +60,8 @@ async def test_a_registry_that_hangs_is_not_waited_for_and_a_busy_machine_is(mon
     [
         ("redis://ann:rosebud@cache/0", "redis://cache/0 is a stream.*Name a log before it"),
         ("sqlite,mysql://ann:rosebud@db/log", "'mysql://db/log' is not one of sqlite, postgresql://…"),
+        ("mysql://ann:sec,rosebud@db/log", "'mysql://db/log' is not one of sqlite, postgresql://…"),
+        ("sqlite,rosebud@db/log", "'db/log' is not one of sqlite, postgresql://…"),
     ],
 )
 def test_sinks_that_can_not_be_are_refused_before_anything_starts(run, home, monkeypatch, sinks, said):

@@ -28,7 +28,7 @@ from cloche.drivers.postgres.address import Address
 from cloche.drivers.postgres.migrate import MIGRATIONS, upgrade
 from cloche.drivers.postgres.months import Month
 from cloche.drivers.postgres.opening import ALONE, REVISION
-from cloche.drivers.postgres.searching import get_query, page_query
+from cloche.drivers.postgres.searching import count_query, get_query, page_query
 from cloche.errors import InvalidSetting, NewerFormat, QueryTooSlow, SinkUnavailable
 from cloche.log.chain import SealedSink
 from cloche.log.direct import SinkJournal
@@ -106,11 +106,33 @@ def waits_for_a_lock(database):
     )
 
 
-@pytest.mark.parametrize("url", ["postgresql://ann:hush@[::1/log", "postgresql://ann:hush@h/log?nonsense=1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ann:hush@[::1/log",
+        "postgresql://ann:hush@h/log?nonsense=1",
+        "postgresql://ann:hush%FF@h/log",
+        "postgresql://ann:hush\udcff@h/log",
+        "postgresql://ann:hush/hush@h/log",
+    ],
+)
 def test_a_url_that_is_none_is_refused_without_its_password(url):
     with pytest.raises(InvalidSetting, match="postgresql://user@host") as refused:
         Address.from_url(url)
     assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("postgresql:///log", "postgresql://localhost/log"),
+        ("postgresql://ann@[::1]:1,db:2/log", "postgresql://[::1]:1,db:2/log"),
+        ("postgresql://one,two/log?port=1", "postgresql://one:1,two:1/log"),
+        ("postgresql://one,two:2/log", "postgresql://one,two:2/log"),
+    ],
+)
+def test_a_database_is_said_with_its_hosts_and_their_ports(url, where):
+    assert Address.from_url(url).where == where
 
 
 async def test_what_is_secret_is_in_no_message(unused_tcp_port):
@@ -120,6 +142,21 @@ async def test_what_is_secret_is_in_no_message(unused_tcp_port):
         await sink.write([make_record()])
     told = f"{refused.value!r} {refused.value} {refused.value.__cause__} {Address.from_url(url)}"
     assert not any(secret in told for secret in ("hush", "quiet"))
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("?host=/run/hush", "No such file or directory"),
+        (f"?host=/hush{'h' * 200}", "socket path is too long"),
+        ("?host=hush.invalid", "failed to resolve host:"),
+    ],
+)
+async def test_where_a_server_is_not_is_in_no_reason(place, said):
+    reader = PostgresReader(Address.from_url(f"postgresql:///log{place}"))
+    with pytest.raises(SinkUnavailable, match=said) as refused:
+        await reader.count(Filter())
+    assert "hush" not in refused.value.details["reason"]
 
 
 async def test_a_server_that_says_nothing_is_given_up(monkeypatch):
@@ -386,6 +423,46 @@ async def test_a_query_past_its_time_out_ends_and_the_next_is_answered(database)
     assert await reader.count(Filter()) == 1
 
 
+@contextlib.contextmanager
+def stalled(pid):
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("ask", [lambda reader: reader.count(Filter()), lambda reader: reader.get(bytes(16))])
+async def test_a_query_that_is_not_answered_ends_when_its_time_is_up(database, monkeypatch, ask):
+    monkeypatch.setattr("cloche.drivers.postgres.reader._GRACE_S", 0.2)
+    async with opened(database) as sink:
+        await sink.write([make_record()])
+    reader = PostgresReader(Address.from_url(database), 200)
+    await ask(reader)
+    with stalled(reader._idle[0].pgconn.backend_pid):
+        began = time.monotonic()
+        with pytest.raises(SinkUnavailable, match="it does not answer"):
+            await ask(reader)
+        assert 0.3 < time.monotonic() - began < 4
+        await ask(reader)
+
+
+async def test_a_server_that_stalls_once_it_let_somebody_in_is_given_up(database, monkeypatch):
+    monkeypatch.setattr("cloche.drivers.postgres.reader._GRACE_S", 0.2)
+    reader = PostgresReader(Address.from_url(database), 200)
+    connect = Address.connect
+
+    async def connect_and_stall(self, **options):
+        connection = await connect(self, **options)
+        stalling.enter_context(stalled(connection.pgconn.backend_pid))
+        return connection
+
+    monkeypatch.setattr(Address, "connect", connect_and_stall)
+    with contextlib.ExitStack() as stalling, pytest.raises(SinkUnavailable, match="it does not answer"):
+        async with asyncio.timeout(9):
+            await reader.count(Filter())
+
+
 async def test_a_reader_goes_on_by_another_connection_where_its_own_was_ended(database):
     async with opened(database) as sink:
         await sink.write([make_record()])
@@ -425,6 +502,15 @@ async def test_analysts_may_read_what_the_page_lets_them(database):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("select * from cloche.personal")
         connection.execute("rollback")
+
+
+@pytest.mark.parametrize(
+    "wanted", [Filter(), Filter(model="toy", since_us=1, until_us=2), Filter(labels=(("market", "de"),), shadowed=True)]
+)
+def test_personal_parts_are_not_looked_at_to_count_what_envelopes_say(wanted):
+    """PostgreSQL 18 sees by itself that it needs none of them, and 15 does not."""
+    assert "cloche.personal" not in count_query(wanted).text
+    assert "cloche.personal" in count_query(msgspec.structs.replace(wanted, subject="ann")).text
 
 
 def plan_of(database, query):

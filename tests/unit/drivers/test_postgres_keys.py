@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
+import signal
+import time
 from pathlib import Path
 
 import psycopg
@@ -107,3 +110,19 @@ def found(needle, postgres):
     """Whether it is in a file, but for those that PostgreSQL writes over in its own time."""
     files = [path for path in postgres.folder.rglob("*") if path.is_file() and "pg_wal" not in path.parts]
     return any(needle.encode() in path.read_bytes() for path in files)
+
+
+async def test_a_key_that_is_not_answered_for_is_given_up_when_its_time_is_up(database):
+    store = PostgresKeys(Address.from_url(database))
+    await store.claim(KEY, DIGEST, ONE, 10)
+    stalled = store._idle[0].pgconn.backend_pid
+    os.kill(stalled, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="it does not answer"):
+            async with store._session(0.3) as connection:
+                await connection.execute("select")
+        assert time.monotonic() - began < 4
+    finally:
+        os.kill(stalled, signal.SIGCONT)
+    await store.close()

@@ -18,6 +18,9 @@ from cloche.errors import (
     ReleaseNotFound,
     VersionNotFound,
 )
+from cloche.registry.release import Reason
+from cloche.registry.routing import make_default
+from cloche.registry.undo import undo
 
 WANTED = {"models": {"delays": {"default": "2.*", "active": ("1.0.0",), "deadline_ms": 200}}}
 
@@ -161,3 +164,22 @@ def test_what_can_be_called_loads_nothing_heavy(home):
     code = "import cloche, sys; cloche.apply; cloche.rollout; cloche.shadow; print('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_what_a_page_compares_with_is_what_its_release_has_replaced(delays, monkeypatch):
+    cloche.make_default("delays", "2.0.0")
+
+    def after_somebody_else(write):
+        async def written(registry, *arguments):
+            await make_default(registry, "delays", "1.0.0", Reason("ann"))
+            return await write(registry, *arguments)
+
+        return written
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("cloche.notebook.live.write_default", after_somebody_else(make_default))
+        assert repr(cloche.make_default("delays", "2.0.0")) == (
+            "Release 4: delays 2.0.0 is the default.\nIt was 1.0.0; to go back: cloche models default delays 1.0.0"
+        )
+    monkeypatch.setattr("cloche.notebook.rollout.undo_model", after_somebody_else(undo))
+    assert "default: 1.0.0 -> 2.0.0" in repr(cloche.rollout("delays").undo())

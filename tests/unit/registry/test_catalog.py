@@ -114,6 +114,13 @@ async def test_unknown_names_name_the_nearest(registry):
         await registry.fetch("flight-delay", "1.0.1", "sha256:" + "0" * 64)
 
 
+async def test_of_many_versions_the_nearest_are_named_and_the_others_counted(registry):
+    for minor in range(7):
+        await registry.add(*bundle("flight-delay", f"1.{minor}.0"))
+    with pytest.raises(VersionNotFound, match=r"There is 1\.2\.0, 1\.3\.0, 1\.4\.0, 1\.5\.0, 1\.6\.0 and 2 more\."):
+        await registry.manifest("flight-delay", "9.9.9")
+
+
 @pytest.mark.parametrize("name", ["", "..", "../x", "A", "a/b", "a\x00", "-a", "a" * 64])
 async def test_a_name_that_is_no_name_is_refused(registry, name):
     with pytest.raises(InvalidName):

@@ -50,7 +50,14 @@ def test_each_token_has_its_name_its_claims_and_its_permissions() -> None:
         shop.check("manage")
 
 
-@pytest.mark.parametrize("said", [None, "", "rose", "bearer rose", "Bearer ", "Bearer rosebud", "Bearer shop-de"])
+@pytest.mark.parametrize(
+    "said", [None, "", "rose", "Basic rose", "Bearer", "bearerrose", "Bearer ", "Bearer rosebud", "Bearer shop-de"]
+)
 def test_what_is_no_token_does_not_come_in(said: str | None) -> None:
     with pytest.raises(Unauthorized):
         Access(Settings(tokens=TOKENS)).check(with_token(said))
+
+
+@pytest.mark.parametrize("said", ["bearer rose", "BEARER rose"])
+def test_the_scheme_of_a_token_is_read_as_http_has_it(said: str) -> None:
+    assert Access(Settings(tokens=TOKENS)).check(with_token(said)).name == "shop-de"

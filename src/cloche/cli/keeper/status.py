@@ -18,6 +18,7 @@ from cloche.errors import ServerNotFound
 from cloche.log.ship import ShipState
 from cloche.pages.upkeep import upkeep_page
 from cloche.processes.boot import ServerFile
+from cloche.secrets import bearing
 from cloche.upkeep.schedules import UpkeepState
 
 _PATIENCE_S: Final = 30.0
@@ -86,7 +87,7 @@ def _asked(place: Place, method: str, path: str, kind: type[_T]) -> _T:
     if found is None:
         raise ServerNotFound(home=place.home.path)
     token = place.settings().token_to("manage")
-    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    headers = {"Content-Type": "application/json", **bearing(token)}
     request = urllib.request.Request(found.control_url + path, method=method, headers=headers)  # noqa: S310  ours
     try:
         with urllib.request.urlopen(request, timeout=_PATIENCE_S) as answer:  # noqa: S310

@@ -13,6 +13,7 @@ from cloche.authoring.reason import reason_of
 from cloche.cli import show
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
+from cloche.notebook.opening import live_before
 from cloche.pages.release import default_page
 from cloche.registry.release import Routing
 from cloche.registry.routing import Wanted, make_default
@@ -41,15 +42,15 @@ def default(place: Place, /, name: str, version: str, message: str, as_json: boo
     VERSION is exact, or a pattern such as '2.*' that means the highest it fits.
     """
     registry = place.registry()
-    live = wait_for(registry.releases.live())
-    wanted = _wanted(live.models.get(name), **options)
+    seen = wait_for(registry.releases.live())
+    wanted = _wanted(seen.models.get(name), **options)
     command = shlex.join(["cloche", "models", "default", name, version])
     reason = reason_of(command, message)
     release = wait_for(make_default(registry, name, version, reason, wanted, place.settings().limits))
     if as_json:
         show.document(release)
     else:
-        show.page(default_page(name, release, live))
+        show.page(default_page(name, release, wait_for(live_before(registry, release, seen))))
 
 
 def _wanted(

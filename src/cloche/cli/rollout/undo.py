@@ -10,6 +10,7 @@ from cloche.authoring.reason import reason_of
 from cloche.cli import show
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
+from cloche.notebook.opening import live_before
 from cloche.pages.release import undone_page
 from cloche.registry.undo import undo as undo_model
 
@@ -27,10 +28,11 @@ def undo(place: Place, model: str, to: int | None, message: str, as_json: bool) 
     of a file that still wants what was undone exits with 3 and says what to do.
     """
     registry = place.registry()
-    before = wait_for(registry.releases.live()).models.get(model)
+    seen = wait_for(registry.releases.live())
     command = shlex.join(["cloche", "rollout", "undo", model, *(["--to", str(to)] if to else [])])
     release = wait_for(undo_model(registry, model, reason_of(command, message), to))
     if as_json:
         show.document(release)
     else:
-        show.page(undone_page(model, release, before))
+        before = wait_for(live_before(registry, release, seen))
+        show.page(undone_page(model, release, before.models.get(model)))

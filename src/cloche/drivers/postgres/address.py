@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -19,7 +21,12 @@ from cloche.errors import InvalidSetting, LogCorrupt, QueryTooSlow, SinkUnavaila
 Connection: TypeAlias = psycopg.AsyncConnection[TupleRow]
 
 _CONNECT_S: Final = 8.0
-_AT: Final = re.compile(r"^connection failed: connection to server (?:at|on) .*? failed: ")
+_PORTS: Final = re.compile(r"[0-9,]*")
+_AT: Final = re.compile(
+    r"^connection (?:failed|is bad): connection to server (?:at|on) .*? failed: "
+    r"|(?<=resolve host) '[^']*'"
+    r'|(?<=socket path) "[^"]*"'
+)
 _DEFAULTS: Final[Mapping[str, str]] = {
     "connect_timeout": "5",
     "application_name": "cloche",
@@ -54,9 +61,10 @@ class Address:
         """
         try:
             given = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
-        except psycopg.Error:  # whose message repeats what it could not read, passwords too
-            reason = "libpq can't read it. Write it as postgresql://user@host:5432/database, and %40 for an @ in it"
-            raise InvalidSetting(name=setting, source="a URL of PostgreSQL", reason=reason) from None
+        except (psycopg.Error, UnicodeError):  # whose messages repeat what could not be read, passwords too
+            raise _unreadable(setting) from None
+        if not _PORTS.fullmatch(given.get("port", "")):  # the rest of a password with a / in it
+            raise _unreadable(setting)
         return cls({**_DEFAULTS, **given}, _in_words(given))
 
     @property
@@ -79,6 +87,38 @@ class Address:
             )
         await connection.set_read_only(read_only)
         return connection
+
+
+@asynccontextmanager
+async def within(connection: Connection, limit_s: float | None) -> AsyncIterator[None]:
+    """End a connection with what it is asked once the time is up; without a limit, never.
+
+    To cancel what psycopg awaits is to wait for PostgreSQL to say so, for 5 s and as long again to roll back, and one
+    that stalls says nothing. An end of the line is noticed at once.
+
+    Raises:
+        TimeoutError: the time is up.
+    """
+    is_up = False
+
+    def hang_up() -> None:
+        nonlocal is_up
+        is_up = True
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.pgconn.socket)) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+    timer = None if limit_s is None else asyncio.get_running_loop().call_later(limit_s, hang_up)
+    try:
+        yield
+    except Exception:
+        if is_up:
+            raise TimeoutError from None
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+        if is_up:
+            await connection.close()
 
 
 @contextmanager
@@ -108,11 +148,21 @@ def translated(address: Address, timeout_ms: int | None = None) -> Iterator[None
         raise SinkUnavailable(where=address.where, reason="it does not answer") from None
 
 
+def _unreadable(setting: str) -> InvalidSetting:
+    write = "Write it as postgresql://user@host:5432/database, in UTF-8, and %40 for an @ in it, %2F for a /"
+    return InvalidSetting(name=setting, source="a URL of PostgreSQL", reason=f"libpq can't read it. {write}")
+
+
 def _in_words(given: Mapping[str, str]) -> str:
-    host = given.get("host") or given.get("hostaddr") or "localhost"
-    host = f"[{host}]" if ":" in host else host
-    port = f":{given['port']}" if "port" in given else ""
-    return f"postgresql://{host}{port}/{given.get('dbname', '')}"
+    hosts = (given.get("host") or given.get("hostaddr") or "localhost").split(",")
+    ports = given.get("port", "").split(",")
+    if len(ports) == 1:  # of all
+        ports *= len(hosts)
+    places = [
+        (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+        for host, port in zip(hosts, ports, strict=False)
+    ]
+    return f"postgresql://{','.join(places)}/{given.get('dbname', '')}"
 
 
 def _said(error: psycopg.Error) -> str:

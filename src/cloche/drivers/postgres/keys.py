@@ -10,7 +10,7 @@ from typing import Final
 
 from psycopg import errors as failures
 
-from cloche.drivers.postgres.address import Address, Connection, translated
+from cloche.drivers.postgres.address import Address, Connection, translated, within
 from cloche.drivers.postgres.scrubbing import rewrite, unsample
 from cloche.drivers.postgres.statements import STATEMENTS
 from cloche.errors import LogError, NewerFormat, StoreUnavailable
@@ -130,7 +130,7 @@ class PostgresKeys:
             try:
                 with translated(self._address):
                     connection = await self._connected()
-                    async with asyncio.timeout(patience_s):
+                    async with within(connection, patience_s):
                         yield connection
             except BaseException as error:
                 if connection is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
@@ -13,7 +12,7 @@ from psycopg import OperationalError
 from psycopg.errors import QueryCanceled
 from psycopg.rows import TupleRow
 
-from cloche.drivers.postgres.address import Address, Connection, translated
+from cloche.drivers.postgres.address import Address, Connection, translated, within
 from cloche.drivers.postgres.backend import backend_here
 from cloche.drivers.postgres.opening import revision
 from cloche.drivers.postgres.rollups import read_due, read_rollups
@@ -151,7 +150,8 @@ class PostgresReader:
         if (backend := backend_here(connection.pgconn)) is not None:
             keep_step(backend)
         try:
-            made = await revision(connection, self._address)
+            async with within(connection, self._limit_s):
+                made = await revision(connection, self._address)
         except BaseException:
             await connection.close()
             raise
@@ -160,14 +160,21 @@ class PostgresReader:
             return None
         return connection
 
+    @property
+    def _limit_s(self) -> float | None:
+        """How long PostgreSQL, which ends a query by itself, is waited for."""
+        return self._timeout_ms / 1000 + _GRACE_S if self._timeout_ms else None
+
     async def _within(self, connection: Connection, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do it within the time-out, and keep the connection for the next."""
-        timeout_ms = self._timeout_ms
         try:
-            async with asyncio.timeout(timeout_ms / 1000 + _GRACE_S if timeout_ms else None):
-                async with connection.pipeline(), connection.transaction():  # one way there and back, and not four
-                    await connection.execute(STATEMENTS["limit_query"], (str(timeout_ms or 0),))
-                    done = await work(connection)
+            async with (
+                within(connection, self._limit_s),
+                connection.pipeline(),  # one way there and back, and not four
+                connection.transaction(),
+            ):
+                await connection.execute(STATEMENTS["limit_query"], (str(self._timeout_ms or 0),))
+                done = await work(connection)
         except BaseException:
             await connection.close()
             raise
