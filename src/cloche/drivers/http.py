@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 import os
+import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -56,6 +57,7 @@ class HttpSink:
         self._kept = kept
         self._pool = urllib3.PoolManager(num_pools=1, maxsize=1, timeout=_TIMEOUT, retries=False)
         self._positions: dict[str, Position] | None = None
+        self._changing = threading.Lock()  # not of asyncio: a thread goes on when who waits for it is cancelled
 
     @classmethod
     def from_url(cls, address: str, folder: Path) -> HttpSink:
@@ -74,23 +76,21 @@ class HttpSink:
 
     async def write(self, records: Sequence[Record], mark: Mark | None = None) -> int:
         """Send the records, then keep the mark; return how many there were."""
-        positions = self._positions if self._positions is not None else await self.positions()
+        if self._positions is None:
+            await self.positions()
         for key, body in _parts(records):
             await asyncio.to_thread(self._send, key, body)
         if mark is not None:
-            await asyncio.to_thread(self._keep, positions | {mark.spool: mark.position})
+            await asyncio.to_thread(self._note, mark)
         return len(records)
 
     async def positions(self) -> dict[str, Position]:
         """Return the position reached in each spool of this host."""
-        self._positions = await asyncio.to_thread(self._read)
-        return dict(self._positions)
+        return await asyncio.to_thread(self._look)
 
     async def retire(self, spool: str) -> None:
         """Let go of the position of a spool that is gone."""
-        positions = await self.positions()
-        if positions.pop(spool, None) is not None:
-            await asyncio.to_thread(self._keep, positions)
+        await asyncio.to_thread(self._drop, spool)
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -105,6 +105,22 @@ class HttpSink:
         if not 200 <= answer.status < 300:
             raise SinkUnavailable(where=self._where, reason=f"it answered {answer.status} to {len(body):,} bytes")
 
+    def _look(self) -> dict[str, Position]:
+        with self._changing:
+            self._positions = self._read()
+            return dict(self._positions)
+
+    def _note(self, mark: Mark) -> None:
+        with self._changing:
+            positions = self._read() if self._positions is None else self._positions
+            self._keep(positions | {mark.spool: mark.position})
+
+    def _drop(self, spool: str) -> None:
+        with self._changing:
+            positions = self._read()
+            if positions.pop(spool, None) is not None:
+                self._keep(positions)
+
     def _read(self) -> dict[str, Position]:
         try:
             data = self._kept.read_bytes()
@@ -112,7 +128,7 @@ class HttpSink:
             return {}
         try:
             kept = msgspec.json.decode(data, type=_Kept)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             _logger.error("%s can't be read (%s): what is in the spools is sent again", self._kept, error)
             return {}
         if kept.format > _FORMAT:

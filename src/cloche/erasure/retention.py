@@ -117,7 +117,7 @@ class Retention:
         """Return what was done; nothing where it can't be told, so that everything is looked through again."""
         try:
             state = msgspec.json.decode(self._state.read_bytes(), type=_State)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             return {}
         return dict(state.models) if state.format <= STATE_FORMAT else {}
 

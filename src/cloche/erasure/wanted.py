@@ -29,7 +29,7 @@ def subject_of(record: Record) -> str | None:
         return None
     try:
         return _head(record.personal).subject
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
@@ -105,7 +105,7 @@ class Wanted:
     def _erased_by(self, record: Record) -> Order | None:
         try:
             number = _tombstone(record.personal).order if record.personal else None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):
             return None
         return next((order for order in self.orders if order.number == number), None)
 

@@ -16,6 +16,41 @@ MARKER: Final = "[redacted]"
 _SHORTEST: Final = 3
 """Characters of a value that is looked for in texts: shorter ones are in every text."""
 
+_FEW: Final = 150
+"""Of fewer beginnings and ends, each is looked for in a text; of more, pieces of the text are looked for among them."""
+
+
+class _Hidden:
+    """Values that are taken out of texts, found by how they begin and end: there may be thousands of each call.
+
+    Args:
+        values: each of `_SHORTEST` characters at least.
+    """
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._values = sorted(values, key=lambda value: (-len(value), value))
+        self._places: dict[str, list[int]] = {}
+        """The first and the last characters of values -> which begin or end with them."""
+        for place, value in enumerate(self._values):
+            for part in {value[:_SHORTEST], value[-_SHORTEST:]}:
+                self._places.setdefault(part, []).append(place)
+        self._beside_marker = {part for part in self._places if _may_be_beside_marker(part)}
+
+    def without(self, text: str) -> str:
+        """Return a text without them, the longest first."""
+        places = {place for part in self._parts_in(text) for place in self._places[part]}
+        for place in sorted(places):
+            value = self._values[place]
+            text = _without_end_of(value, text.replace(value, MARKER))
+        return text
+
+    def _parts_in(self, text: str) -> set[str]:
+        """Return the beginnings and ends that are in a text, or may be once values were taken out of it."""
+        if len(self._places) < _FEW:
+            return self._beside_marker.union(part for part in self._places if part in text)
+        parts = (text[at : at + _SHORTEST] for at in range(len(text) - _SHORTEST + 1))
+        return self._beside_marker.union(part for part in parts if part in self._places)
+
 
 class Redaction:
     """What one call leaves out of its record. What it has left out of values, it leaves out of texts, too.
@@ -29,7 +64,8 @@ class Redaction:
         self.pointers = sorted(set(pointers))
         self._paths = [read_pointer(pointer) for pointer in self.pointers]
         self._subject = subject
-        self._hidden: set[str] = set()
+        self._found: set[str] = set()
+        self._hidden: _Hidden | None = None
 
     def rows(self, part: Part, rows: list[Any]) -> list[Any]:
         """Return the rows of a part without what is left out of them."""
@@ -43,8 +79,11 @@ class Redaction:
 
         Of a long text workers keep the end alone, so it may begin within such a value.
         """
-        for value in sorted(self._hidden, key=len, reverse=True):
-            text = _without_end_of(value, text.replace(value, MARKER))
+        if len(text) < _SHORTEST:
+            return text
+        if self._hidden is None:
+            self._hidden = _Hidden(self._found)
+        text = self._hidden.without(text)
         if self._subject and len(self._subject[0]) >= _SHORTEST:
             text = text.replace(*self._subject)
         return text
@@ -56,7 +95,8 @@ class Redaction:
 
     def _without(self, value: Any, path: Sequence[str]) -> Any:
         if not path:
-            self._hidden.update(text for leaf in _leaves(value) for text in _said(leaf))
+            self._found.update(text for leaf in _leaves(value) for text in _said(leaf))
+            self._hidden = None
             return MARKER
         name, rest = path[0], path[1:]
         if isinstance(value, dict):
@@ -77,6 +117,11 @@ class Redaction:
             return [self._renamed(each) for each in value]
         same = not isinstance(value, bool) and isinstance(value, str | int) and str(value) == self._subject[0]
         return self._subject[1] if same else value
+
+
+def _may_be_beside_marker(part: str) -> bool:
+    """Return whether some characters may stand in a text because of a marker: in it, or across its beginning or end."""
+    return MARKER[0] in part or MARKER[-1] in part or part in MARKER
 
 
 def _without_end_of(value: str, text: str) -> str:

@@ -133,14 +133,14 @@ def read_segment(path: Path, spool: str, offset: int = 0) -> Iterator[Frame | Da
 
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a spool where its writer is gone: True; False where the writer lives."""
+    """Say whether the writer of a spool is gone. Any number may look at the same time: those share the lock."""
     try:
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         yield True
         return
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # the writer has it alone
     except BlockingIOError:
         gone = False
     else:

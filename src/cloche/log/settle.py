@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from cloche.errors import LogError, LogInUse
+from cloche.errors import LogError, LogInUse, NewerFormat
 from cloche.log.segments import HEADER_BYTES, segment_numbers, segment_path, spool_folders, written_bytes
 from cloche.log.ship import Shipper
 from cloche.ports import LogReader, Position
@@ -71,6 +71,6 @@ async def _ship(spool_root: Path, shipper: Shipper, goal: dict[str, Position], r
     try:
         while await shipper.ship_once() and not await _reached(goal, spool_root, reader):
             pass
-    except LogError:
+    except (LogError, NewerFormat, OSError):
         return False
     return shipper.state.log.reason is None

@@ -68,6 +68,7 @@ class Shipper:
         self._findings = Findings(spool_root)
         self._courses = [Course(name, sink, self._findings) for name, sink in sinks.items()]
         self._tidying = asyncio.Lock()
+        self._untidy: str | None = None
 
     @property
     def log(self) -> Sink:
@@ -101,7 +102,7 @@ class Shipper:
             group.create_task(self._tidy_until(done))
             await asyncio.gather(*(self._follow(course, stop) for course in self._courses))
             done.set()
-        await self._tidy()
+        await self._try_to_tidy()
 
     async def with_spools(self, work: Callable[[SpoolFolder], _T]) -> list[_T]:
         """Do something in each spool, in a thread, while nothing is deleted there; return what came of it."""
@@ -149,7 +150,19 @@ class Shipper:
     async def _tidy_until(self, done: asyncio.Event) -> None:
         while not done.is_set():
             await _pause(done, _TIDY_S)
+            await self._try_to_tidy()
+
+    async def _try_to_tidy(self) -> None:
+        """Tidy, or say once why that can't be done now: records are shipped meanwhile, and it is tried again."""
+        try:
             await self._tidy()
+        except Exception as error:  # noqa: BLE001  whatever it is, shipping goes on
+            if (reason := repr(error)) != self._untidy:
+                seen = not isinstance(error, OSError)
+                _log.error("what is shipped can't be deleted now: %s", error, exc_info=seen)
+            self._untidy = reason
+        else:
+            self._untidy = None
 
     async def _tidy(self) -> None:
         """Delete what every sink has, and of a spool that is gone and shipped, all traces."""

@@ -93,7 +93,7 @@ class Sink(Protocol):
         ...
 
     async def retire(self, spool: str) -> None:
-        """Let go of the position of a spool that is gone."""
+        """Let go of the position of a spool that is gone. It may come during a `write` of another spool."""
         ...
 
     async def close(self) -> None:

@@ -1,1 +1,1 @@
-"""The processes of a server: a supervisor, its gateway and its keeper."""
+"""The processes of a server: a supervisor, its gateways and its keeper."""

@@ -103,7 +103,7 @@ class ServerFile(msgspec.Struct, frozen=True):
         """Return what it says, or None where no server runs."""
         try:
             return msgspec.json.decode(cls.path(home).read_bytes(), type=cls)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
             return None
 
     def write(self, home: Home) -> None:

@@ -68,6 +68,6 @@ class LastSeen:
             if digest != digest_of(data).encode():
                 return None
             seen = msgspec.json.decode(data, type=Seen)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
             return None
         return seen if seen.format <= SEEN_FORMAT and seen.registry == self._registry else None

@@ -121,7 +121,7 @@ def drop_standings(run: Path, gateways: int) -> None:
 def _read(path: Path) -> Standing | None:
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Standing)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
         return None
     return found if found.format <= STANDING_FORMAT else None
 

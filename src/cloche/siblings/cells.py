@@ -84,10 +84,16 @@ class Cells:
                 _logger.warning("what this gateway counts from now on ends with it: %s", error.strerror)
                 self._chunk, self._free = memoryview(bytearray(CHUNK_BYTES)), 0
         start, end = self._free, self._free + size
+        self._clear(start + _HEAD.size, end + _HEAD.size)  # one who was killed may have left half an entry
         self._chunk[start + _HEAD.size : start + _HEAD.size + len(said)] = said
         _HEAD.pack_into(self._chunk, start, len(said), count)  # last, so that nobody reads half an entry
         self._free = end
         return self._chunk[end - count * _CELL_BYTES : end].cast("d")
+
+    def _clear(self, start: int, end: int) -> None:
+        """Make zeros of the bytes up to `end`, which may lie beyond the chunk."""
+        end = min(end, len(self._chunk))
+        self._chunk[start:end] = bytes(end - start)
 
     def _grown(self) -> memoryview:
         """Return a new chunk.

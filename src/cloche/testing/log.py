@@ -3,6 +3,7 @@
 # ruff: noqa: D102  the names of tests are sentences
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,17 @@ class SinkContract:
         sink = self.open_sink(tmp_path)
         await sink.write([make_record()], Mark("c", Position(4, 400)))
         assert await sink.positions() == {"b": Position(2, 200), "c": Position(4, 400)}
+        await sink.close()
+
+    async def test_a_spool_is_let_go_of_while_another_is_written(self, tmp_path: Path) -> None:
+        sink = self.open_sink(tmp_path)
+        for number in range(1, 9):
+            await sink.write([], Mark("gone", Position(1, number)))
+            await asyncio.gather(sink.write([make_record()], Mark("a", Position(1, number))), sink.retire("gone"))
+            assert await sink.positions() == {"a": Position(1, number)}
+        await sink.close()
+        sink = self.open_sink(tmp_path)
+        assert await sink.positions() == {"a": Position(1, 8)}
         await sink.close()
 
     async def test_records_without_a_mark_are_kept(self, tmp_path: Path) -> None:

@@ -128,9 +128,12 @@ async def test_positions_of_a_later_cloche_are_left_alone(sink, tmp_path):
 async def test_positions_that_a_disk_has_damaged_are_begun_anew(sink, tmp_path, caplog):
     await sink.write([], Mark("a", Position(1, 1)))
     (kept,) = tmp_path.iterdir()
-    kept.write_bytes(kept.read_bytes()[:-3])
-    assert await sink.positions() == {}
-    assert "sent again" in caplog.text
+    whole = kept.read_bytes()
+    for damaged in (whole[:-3], whole.replace(b'"a"', b'"\xff"')):
+        kept.write_bytes(damaged)
+        caplog.clear()
+        assert await sink.positions() == {}
+        assert "sent again" in caplog.text
 
 
 async def test_two_endpoints_have_positions_of_their_own(endpoint, tmp_path):

@@ -49,6 +49,24 @@ async def test_what_an_older_cloche_wrote_beside_the_rollups_is_due_too(tmp_path
         assert [due.span for due in await SqliteReader(path).due(10)] == [Span("minute", 7_260_000_000)]
 
 
+async def test_what_was_there_before_there_were_seals_is_noted_and_of_an_empty_file_nothing(tmp_path):
+    for number, records in enumerate(([], [make_record(4), make_record(2), make_record(7)])):
+        path = tmp_path / f"{number}.db"
+        sink = SqliteSink(path)
+        await sink.write(records)
+        sink._connection.execute("drop table seal")
+        await sink.close()
+        await SqliteSink(path).close()
+        noted = [seal async for seal in SqliteReader(path).seals()]
+        spans = [(records[1].time_us, records[2].time_us)] if records else []
+        assert [(seal.spool, seal.since_us, seal.until_us) for seal in noted] == [("", *span) for span in spans]
+
+
+def test_statements_are_such_as_an_older_sqlite_takes():
+    """`having` without `group by` came with 3.39; what else may be too new, only an older SQLite can tell."""
+    assert not [title for title, text in STATEMENTS.items() if "having" in text and "group by" not in text]
+
+
 async def test_the_second_writer_is_refused_and_the_first_goes_on(tmp_path):
     path = tmp_path / "log.db"
     first = SqliteSink(path)

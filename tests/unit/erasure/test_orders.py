@@ -26,6 +26,13 @@ async def test_many_hosts_give_orders_at_once_and_each_has_a_number(store):
     assert sorted(order.marks for order in await Orders(store).all()) == sorted(order.marks for order in given)
 
 
+async def test_who_ask_one_line_at_the_same_time_all_get_all_orders(store):
+    given = [await Orders(store).give("forget", (b"m",), None, "me", "why") for _ in range(5)]
+    line = Orders(store)
+    assert await asyncio.gather(*(line.all() for _ in range(8))) == [tuple(given)] * 8
+    assert await line.all() == tuple(given)
+
+
 async def test_hosts_share_a_key_and_nobody_is_named(store, tmp_path):
     one, two = [await each.marking() for each in (Orders(store), Orders(store))]
     assert one.mark("ann") == two.mark("ann") != one.mark("bob")

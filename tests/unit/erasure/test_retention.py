@@ -80,3 +80,10 @@ async def test_a_hold_counts_from_the_moment_it_is_given(host, retention, monkey
     await orders.give("hold", (await orders.marking()).marks(["bob"]), None, "lawyer", "case")
     assert [said async for said in run][-1] == "erased 2 personal parts"
     assert await erased(host) == [(0, "toy", True), (1, "toy", True)]
+
+
+@pytest.mark.parametrize("damaged", [b'{"models":', b'{"models":{"\xff":{"until_us":1,"whole_us":1}}}'])
+async def test_without_a_sound_note_of_what_was_done_all_is_looked_through_again(host, retention, damaged):
+    made, _ = retention
+    (host.folder / "retention.json").write_bytes(damaged)
+    assert [said async for said in made.run()][-1] == "erased 4 personal parts"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cloche.log.batches import BatchReader, decode_record, list_spools
 from cloche.log.erasing import ask_to_end, erase_in_quarantine, erase_in_spool, has_ended
 from cloche.log.quarantine import Quarantine
-from cloche.log.segments import Damage, Frame, read_segment, segment_numbers, segment_path, written_bytes
+from cloche.log.segments import Damage, Frame, locked, read_segment, segment_numbers, segment_path, written_bytes
 from cloche.log.settle import held
 from cloche.log.spool import open_spool
 from cloche.ports import Position
@@ -70,6 +70,17 @@ async def test_a_segment_that_is_written_is_ended_on_request_and_not_before(tmp_
     await spool.append(msgspec.msgpack.encode(make_record(2)))
     await spool.close()
     assert [decode_record(piece.payload).time_us % 10 for piece in pieces_of(spool.folder)] == [1, 2]
+
+
+async def test_a_writer_that_is_gone_is_asked_for_nothing_whoever_looks_at_the_same_moment(tmp_path):
+    spool = open_spool(tmp_path, Log(mode="os"))
+    await spool.append(msgspec.msgpack.encode(make_record(1)))
+    await spool.close()
+    with locked(spool.folder):
+        (folder,) = list_spools(tmp_path)
+    assert ask_to_end(folder) is None
+    assert has_ended(folder, 1)
+    assert not (spool.folder / "end").exists()
 
 
 def test_damaged_bytes_with_a_name_are_blanked(tmp_path):

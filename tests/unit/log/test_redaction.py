@@ -6,10 +6,11 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cloche.log.redaction import MARKER, Redaction
+from cloche.log import redaction as redaction_module
+from cloche.log.redaction import _SHORTEST, MARKER, Redaction, _said, _without_end_of
 from cloche.log.subjects import PREFIX, Subjects
 from cloche.registry.redaction import read_pointer
 
@@ -68,6 +69,64 @@ def test_a_text_that_is_long_and_like_a_value_is_looked_through_at_once():
     began = time.process_time()
     assert redaction.text("ab" * 5_000) == "ab" * 5_000
     assert time.process_time() - began < 1
+
+
+PIECES = st.text("ab[]re", max_size=6) | st.sampled_from(["[red", "ted]", "redacted", MARKER, "]ab", "ab["])
+"""Such as are in each other, in markers, and in what a marker and its neighbours make."""
+
+
+@st.composite
+def values_and_a_text(draw):
+    values = draw(st.lists(PIECES, min_size=1, max_size=8))
+    return values, "".join(draw(st.lists(st.sampled_from(values) | st.text("ab]", max_size=3), max_size=8)))
+
+
+@given(values_and_a_text(), st.sampled_from([0, 10**9]))
+@example((["long and longer", "redacted"], "long and longer"), 0)
+@example((["long and longer", "a[r"], "along and longer"), 0)
+@example((["long and longer", "d]a"], "long and longera"), 0)
+@example((["long and longer", "a value, ab[red"], "ab[long and longer"), 0)
+@example((["long and longer", "a value, ab[red"], "ablong and longer"), 0)
+def test_a_text_loses_what_it_would_lose_were_each_value_looked_for_in_turn(drawn, few):
+    values, text = drawn
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redaction_module, "_FEW", few)
+        redaction = Redaction(["/input"])
+        redaction.rows("input", [values[:-1], {"last": values[-1:]}])
+        found = redaction.text(text)
+    expected = text
+    forms = {form for value in ["last", *values] for form in _said(value)}
+    for form in sorted(sorted(forms), key=len, reverse=True):
+        expected = _without_end_of(form, expected.replace(form, MARKER))
+    assert found == expected
+
+
+@pytest.mark.parametrize("text", ["", "ab", "Ann", "An", "nn"])
+def test_a_text_is_as_short_as_it_may_be(text):
+    redaction = Redaction(["/input"])
+    redaction.rows("input", [["Ann", "ab"]])
+    assert redaction.text(text) == (MARKER if len(text) >= _SHORTEST else text)
+
+
+def test_what_is_left_out_after_a_text_is_left_out_of_the_next():
+    redaction = Redaction(["/input", "/output"])
+    redaction.rows("input", [["Ann"]])
+    assert redaction.text("Ann and Bob") == f"{MARKER} and Bob"
+    redaction.rows("output", [["Bob"]])
+    assert redaction.text("Ann and Bob") == f"{MARKER} and {MARKER}"
+
+
+def test_a_thousand_refusals_beside_thousands_of_values_hold_nobody_up():
+    """They are made while the gateway answers nobody else."""
+    redaction = Redaction(["/input/items"])
+    items = [{"sku": f"sku-{n}", "name": f"name of {n}", "price": n * 1.5, "a": f"abc{n}"} for n in range(1000)]
+    redaction.rows("input", [{"items": items}])
+    refusal = b'{"code":"unknown","message":"there is no such product, ask for another one"}'
+    began = time.process_time()
+    for _ in items:
+        assert redaction.refusal(refusal) == refusal
+        redaction.text("")
+    assert time.process_time() - began < 0.3
 
 
 def test_what_is_in_every_text_stays():

@@ -143,6 +143,17 @@ def test_a_writer_that_lives_keeps_the_lock(folder):
         assert gone
 
 
+def test_any_number_may_look_for_a_writer_at_once(folder):
+    (folder / "lock").touch()
+    with locked(folder) as gone, locked(folder) as seen_gone:
+        assert (gone, seen_gone) == (True, True)
+    lock = os.open(folder / "lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(folder) as gone, locked(folder) as seen_gone:
+        assert (gone, seen_gone) == (False, False)
+    os.close(lock)
+
+
 def test_room_for_more_does_not_count(folder):
     whole = segment(PAYLOADS)
     for room in (0, 1, 1000, 64 * 1024, 200_000):

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from cloche.drivers.sqlite import SqliteSink
+from cloche.errors import NewerFormat, SinkUnavailable
 from cloche.log.settle import held, settle
 from cloche.log.ship import Shipper, hold_spools
 from cloche.log.spool import open_spool
 from cloche.ports import Filter
 from cloche.settings import Log
 from cloche.testing import make_record
+from sinks import MemorySink
 
 OS = Log(mode="os")
 
@@ -66,6 +70,27 @@ async def test_a_keeper_that_does_not_get_on_is_not_waited_for_for_ever(place, e
     await spool.append(encode(make_record(1)))
     assert not await settled(place, patience_s=0.1)
     await sink.close()
+    await spool.close()
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        SinkUnavailable(where="here", reason="it is away"),
+        NewerFormat(what="what it keeps", found=2, known=1),
+        OSError(24, "Too many open files"),
+    ],
+)
+async def test_a_log_that_takes_nothing_now_is_no_failure_of_the_command(place, encode, trouble):
+    spool, sink = open_spool(place.spool, OS), MemorySink()
+    await spool.append(encode(make_record(1)))
+
+    def fail():
+        raise trouble
+
+    sink.trouble = fail
+    assert not await settle(place.spool, lambda: Shipper(place.spool, {"log": sink}), place.reader)
+    assert sink.closed
     await spool.close()
 
 

@@ -114,6 +114,31 @@ async def test_a_sink_in_trouble_neither_stops_nor_slows_the_others(place, encod
     assert all(sink.reason is None for sink in shipper.state.sinks)
 
 
+@pytest.mark.parametrize("trouble", [OSError(24, "Too many open files"), ValueError("what nobody thought of")])
+async def test_what_keeps_it_from_tidying_is_said_once_and_shipping_goes_on(
+    place, encode, log, monkeypatch, caplog, trouble
+):
+    folder, ids = await spooled(place, encode, range(3))
+    shipper, stop = Shipper(place.spool, {"log": log}), asyncio.Event()
+    tries = []
+
+    async def fail():
+        tries.append(1)
+        raise trouble
+
+    with monkeypatch.context() as failing:
+        failing.setattr(shipper, "_tidy", fail)
+        running = asyncio.create_task(shipper.run(stop))
+        await until(lambda: len(tries) > 3 and log.ids == ids)
+        assert folder.exists()
+    await until(lambda: not folder.exists())
+    assert not running.done()
+    stop.set()
+    await running
+    assert caplog.text.count("can't be deleted now") == 1
+    assert ("Traceback" in caplog.text) == isinstance(trouble, ValueError)
+
+
 async def test_stopping_does_not_wait_for_a_sink_that_stays_away(place, encode, log, stream):
     folder, ids = await spooled(place, encode, range(5))
     stream.trouble = lambda: "before"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloche.home import Home
-from cloche.processes.boot import RunLock, hold_lock
+from cloche.processes.boot import RunLock, ServerFile, hold_lock
 
 
 def test_nobody_else_reads_what_a_running_server_writes(tmp_path: Path) -> None:
@@ -25,3 +25,16 @@ def test_a_second_process_of_a_kind_ends_and_says_who_is_there(tmp_path: Path) -
         hold_lock(home, "gateway")
     first.release()
     hold_lock(home, "gateway").release()
+
+
+def test_where_a_server_is_comes_back_as_it_was_or_not_at_all(tmp_path: Path) -> None:
+    home = Home(tmp_path / ".cloche")
+    assert ServerFile.read(home) is None
+    home.run.mkdir(parents=True)
+    file = ServerFile("http://here:1", "http://here:2", 3)
+    file.write(home)
+    assert ServerFile.read(home) == file
+    whole = ServerFile.path(home).read_bytes()
+    for damaged in (whole[:-3], whole.replace(b"here", b"\xff\xff")):
+        ServerFile.path(home).write_bytes(damaged)
+        assert ServerFile.read(home) is None

@@ -76,6 +76,14 @@ def test_what_was_damaged_counts_as_nothing_seen(tmp_path: Path, data: st.DataOb
     assert seen.read() is None
 
 
+def test_what_is_no_text_counts_as_nothing_seen(tmp_path: Path) -> None:
+    seen = LastSeen(tmp_path, "here")
+    seen.keep(LIVE, WRITTEN)
+    data = file_in(tmp_path).read_bytes().partition(b"\n")[2].replace(b"here", b"\xff\xff")
+    file_in(tmp_path).write_bytes(digest_of(data).encode() + b"\n" + data)
+    assert seen.read() is None
+
+
 def test_what_can_not_be_written_leaves_what_was_there(tmp_path: Path) -> None:
     seen = LastSeen(tmp_path, "here")
     seen.keep(LIVE, WRITTEN)

@@ -33,8 +33,9 @@ def test_what_was_written_last_is_read(tmp_path: Path) -> None:
 
 def test_what_is_not_there_or_makes_no_sense_is_nothing(tmp_path: Path) -> None:
     assert read_standing(tmp_path) is None
-    (tmp_path / "standing.json").write_bytes(b"torn")
-    assert read_standing(tmp_path) is None
+    for damaged in (b"torn", b'{"trouble":"\xff"}'):
+        (tmp_path / "standing.json").write_bytes(damaged)
+        assert read_standing(tmp_path) is None
     write_standing(tmp_path, Standing(STANDING_FORMAT + 1, 7, {}, [], None))
     assert read_standing(tmp_path) is None
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloche.siblings import cells as cells_module
 from cloche.siblings.cells import CHUNK_BYTES, Cells, Name, read_cells, shared_memory
 
 NAMES = st.tuples(st.sampled_from(["calls", "ärger", ""]), st.text(max_size=12)) | st.tuples()
@@ -27,6 +29,39 @@ def test_what_is_counted_outlives_who_counts_it(lives: list[list[tuple[Name, int
             expected[-1] += 1
         assert read_cells(file) == {name: tuple(values) for name, values in counted.items()}
     os.close(file)
+
+
+@given(st.lists(COUNTED, max_size=5), COUNTED, st.lists(COUNTED, min_size=1, max_size=5))
+def test_one_who_is_killed_within_an_entry_leaves_nothing_to_who_comes_after(
+    before: list[tuple[Name, int]], half: tuple[Name, int], after: list[tuple[Name, int]]
+) -> None:
+    file = shared_memory()
+    cells = Cells(file)
+    for name, size in before:
+        cells.take(name, size)
+    known = set(read_cells(file))
+    with pytest.MonkeyPatch.context() as dying:
+        dying.setattr(cells_module, "_HEAD", _Dying())
+        with contextlib.suppress(_Killed):
+            cells.take((*half[0], "a name that is quite long"), half[1])
+    cells = Cells(file)
+    for name, size in after:
+        if name not in known:
+            assert not any(cells.take(name, size))
+        known.add(name)
+        assert set(read_cells(file)) == known
+    os.close(file)
+
+
+class _Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+class _Dying:
+    size = cells_module._HEAD.size
+
+    def pack_into(self, *_: object) -> None:
+        raise _Killed
 
 
 def test_memory_grows_with_what_is_counted() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 from uuid import UUID
@@ -46,8 +46,10 @@ def page_query(wanted: Filter, past: Cursor | None, limit: int) -> Query:
 
 
 def count_query(wanted: Filter) -> Query:
-    """Return a query for how many there are."""
+    """Return a query for how many there are. Personal parts are looked at where a subject is asked for alone."""
     source = _matching(wanted, None, True)
+    if wanted.subject is None:
+        source = _under(STATEMENTS["of_envelopes"], [*_span("i", wanted, None, True), *_asked(wanted)])
     return Query(f"select count(*) {source.text}", source.values)
 
 
@@ -70,9 +72,14 @@ def _matching(wanted: Filter, past: Cursor | None, newest_first: bool) -> Query:
         sign = "<" if newest_first else ">"
         asked.append((f"({table}.time_us, {table}.id) {sign} (%s, %s)", (past.time_us, UUID(bytes=past.id))))
     source = " and ".join((STATEMENTS["of_all" if table == "i" else "of_subject"], *(each for each, _ in joined)))
-    conditions = " and ".join(each for each, _ in asked)
-    values = tuple(value for _, each in (*joined, *asked) for value in each)
-    return Query(f"{source} where {conditions}" if asked else source, values)
+    found = _under(source, asked)
+    return Query(found.text, (*(value for _, each in joined for value in each), *found.values))
+
+
+def _under(source: str, conditions: Sequence[_Condition]) -> Query:
+    """Return where records come from, under conditions."""
+    text = " and ".join(each for each, _ in conditions)
+    return Query(f"{source} where {text}" if conditions else source, tuple(v for _, each in conditions for v in each))
 
 
 def _leading(wanted: Filter) -> str:

@@ -123,7 +123,8 @@ select exists (select 1 from sqlite_master where name = 'seal');
 -- title: note_unsealed
 -- What was there before there were seals.
 insert into seal (spool, start, "end", since_us, until_us, previous, ids, links, format)
-select '', 0, 0, min(time_us), max(time_us), x'', x'', x'', 1 from inference having count(*) > 0;
+select '', 0, 0, since_us, until_us, x'', x'', x'', 1
+from (select min(time_us) as since_us, max(time_us) as until_us from inference) where since_us is not null;
 
 -- title: keep_seal
 insert into seal (spool, start, "end", since_us, until_us, previous, ids, links, format)
