@@ -58,6 +58,10 @@ class JournalingFiles(Files):
         super().ftruncate(file, size)
         self.journal.append(Deed("truncate", self._paths[file], size))
 
+    def link(self, path: Path, name: Path) -> None:
+        super().link(path, name)
+        self.journal.append(Deed("create", name))
+
     def sync_folder(self, folder: Path) -> None:
         self.journal.append(Deed("names", folder))
 

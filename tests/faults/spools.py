@@ -52,6 +52,11 @@ class FailingFiles(Files):
             raise OSError(errno.EIO, "no")
         super().ftruncate(file, size)
 
+    def link(self, path, name):
+        if self._maybe("link"):
+            raise OSError(self.error, "no")
+        super().link(path, name)
+
     def sync_folder(self, folder):
         if self._maybe("sync_folder"):
             raise OSError(self.error, "no")

@@ -6,14 +6,19 @@ import asyncio
 import errno
 import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import msgspec
 import pytest
+from spool_processes import FILLS
 from spools import FailingFiles, Place
 
 from cloche.errors import LogUnavailable
 from cloche.log.segments import HEADER_BYTES, segment_numbers, segment_path
 from cloche.log.spool import open_spool
+from cloche.log.verify import verify
 from cloche.settings import Log
 from cloche.testing import make_record
 
@@ -92,6 +97,27 @@ async def test_whatever_call_fails_no_acknowledged_record_is_lost(places, mode, 
         if not files.failed:
             return
         fails_from += step
+
+
+@pytest.mark.parametrize("mode", ["disk", "os"])
+async def test_a_full_disk_is_well_again_once_all_is_shipped(tmp_path, mode, evidence):
+    """The newest segment takes the whole disk, nothing else can be written, and nobody calls any more."""
+    place = Place(tmp_path)
+    small = ("unshare", "-m", "sh", "-c", f'mount -t tmpfs -o size=4m none {place.spool} && exec "$@"', "sh")
+    if subprocess.run([*small, "true"], capture_output=True).returncode:
+        pytest.skip("a small disk can't be mounted here: it takes root")
+    child = Path(__file__).with_name("spool_processes.py")
+    line = [*small, sys.executable, str(child), "fill", str(tmp_path), mode]
+    said = subprocess.run(line, stdout=subprocess.PIPE, text=True, timeout=90).stdout
+    rounds = [text.split() for text in said.split("well")]
+    assert [len(names) > 40 for names in rounds] == [True] * FILLS + [False], "it stays full"
+    acknowledged = [bytes.fromhex(name) for names in rounds for name in names]
+    assert await place.ids() == acknowledged
+    report = await verify(place.reader, place.spool)
+    assert report.ok
+    assert (report.records, report.quarantine) == (len(acknowledged), [])
+    count = f"{FILLS} times full, {len(acknowledged):,} records"
+    evidence(f"a full disk is well again once all is shipped, mode {mode}", count, "0 lost, 0 repeated")
 
 
 async def _check_one_failure(place, files, mode):

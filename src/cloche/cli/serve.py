@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import click
 from cloche.cli.loop import wait_for
 from cloche.cli.place import Place
 from cloche.drivers import check_idempotency, check_sinks
-from cloche.errors import StoreUnavailable
+from cloche.errors import HomeFull, StoreUnavailable
 from cloche.processes.boot import ServerFile, start_logging
 from cloche.processes.supervisor import Supervisor
 from cloche.registry.release import Live
@@ -61,11 +62,25 @@ def serve(place: Place, /, log_mode: str | None, **server_options: object) -> No
     check_sinks(settings.log.sinks)
     if settings.idempotency is not None:
         check_idempotency(settings.idempotency)
-    supervisor = Supervisor(place.home, settings)
-    server = supervisor.open()
+    supervisor, server = _open(place, settings)
     start_logging()
     wait_for(_run(supervisor, place, lambda live: _greet(place, settings, server, live)))
     _say("Stopped.")
+
+
+def _open(place: Place, settings: Settings) -> tuple[Supervisor, ServerFile]:
+    """Take the home and the ports; return who serves there, and where that will be found.
+
+    Raises:
+        HomeFull, UnsafeAddress, HomeInUse, AddressTaken: it can't start here.
+    """
+    try:
+        supervisor = Supervisor(place.home, settings)
+        return supervisor, supervisor.open()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise HomeFull(home=place.home.path, reason=error.strerror) from None
 
 
 async def what_is_live(place: Place) -> Live | str:

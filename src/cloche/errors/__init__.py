@@ -34,7 +34,7 @@
     └── SetupError       this machine, this folder, these settings
         ├── InvalidSetting · MissingExtra
         ├── EnvironmentDiffers · EnvironmentNotBuilt · PythonMissing · KeyUnusable
-        └── AddressTaken · UnsafeAddress · HomeIsFile · HomeInUse · ServerNotFound
+        └── AddressTaken · UnsafeAddress · HomeIsFile · HomeInUse · HomeFull · ServerNotFound
         └── ScheduleNotFound · KeeperRefused
 
 A docstring is the message; `{names}` in it are filled from the keywords of the constructor, and it ends in what to
@@ -151,6 +151,7 @@ from cloche.errors.setup import (
     AddressTaken,
     EnvironmentDiffers,
     EnvironmentNotBuilt,
+    HomeFull,
     HomeInUse,
     HomeIsFile,
     InvalidSetting,
@@ -194,6 +195,7 @@ __all__ = [
     "Forbidden",
     "GoldenMismatch",
     "HeadTooLarge",
+    "HomeFull",
     "HomeInUse",
     "HomeIsFile",
     "HomeNotEmpty",

@@ -53,6 +53,10 @@ class HomeInUse(SetupError):
     """A server already runs on {home} (process {pid}). Stop it first, or choose another home with --home."""
 
 
+class HomeFull(SetupError):
+    """Nothing can be written to {home}: {reason}. Make room there, or choose another home with --home."""
+
+
 class ScheduleNotFound(SetupError):
     """The keeper has no schedule named {name}; it has: {known}."""
 

@@ -19,7 +19,7 @@ class BoundedFiles(Files):
     What others delete there is seen within half a second.
 
     Args:
-        most_bytes: the bound. Twice the size of a segment at least: the newest is deleted only when another follows.
+        most_bytes: the bound. Twice the size of a segment at least: one that is written to is not deleted.
     """
 
     def __init__(self, most_bytes: int) -> None:

@@ -6,7 +6,7 @@
 A header is `magic (8) | u32 format | u32 crc`, a frame `magic (4) | u32 length | u32 crc of length and payload |
 payload`, all little endian. Checksums are seeded with the names of spool and segment, so that bytes from anywhere else
 (an old block of the disk, numbers that a caller chose) are never taken for a frame of this segment.
-Zeros after the last frame are room for more.
+Zeros after the last frame are room for more. A segment without a byte says that the one before has ended.
 """
 
 from __future__ import annotations

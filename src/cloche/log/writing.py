@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from cloche.log.segments import HEADER_BYTES, framed, header, seed_of, segment_path
+from cloche.log.segments import HEADER_BYTES, LOCK, framed, header, seed_of, segment_path
 
 _log = logging.getLogger(__name__)
 _PROBE_BYTES = 64 * 1024
@@ -35,6 +35,10 @@ class Files:
         """Cut the file to `size` bytes."""
         os.ftruncate(file, size)
 
+    def link(self, path: Path, name: Path) -> None:
+        """Give the file at `path` a second name, which must not be taken. A disk without a free byte does that, too."""
+        os.link(path, name)
+
     def sync_folder(self, folder: Path) -> None:
         """Return once the names in the folder are on the disk."""
         descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -55,6 +59,9 @@ class SegmentWriter:
     Where every write is synced, a segment grows by zeros a megabyte at a time, which frames then replace: to sync what
     a file has already is half the work of making it longer (decision 31).
 
+    The newest segment is kept until another follows, and a full disk may have no room for another. So what follows one
+    that failed is an empty one at once, which is the lock of the spool by a second name.
+
     Args:
         folder: the spool.
         segment_bytes: a segment of this size or more is sealed, and the next begun.
@@ -72,6 +79,7 @@ class SegmentWriter:
         self._size = 0
         self._laid_out = 0
         self._ends = False
+        self._newest_has_records = False
 
     def write(self, records: Iterable[bytes]) -> None:
         """Append the records, all or none.
@@ -81,10 +89,10 @@ class SegmentWriter:
         """
         payloads = list(records)
         try:
-            self._append(payloads)
-        except SyncFailed:
-            _log.exception("syncing segment %d of %s failed; going on in a new one", self._number, self._folder)
-            self._append(payloads)
+            self._append_or_go_on(payloads)
+        except OSError:
+            self._let_an_empty_one_follow()
+            raise
 
     def end_segment(self) -> None:
         """Let the next write begin a new segment; one of no records does, too."""
@@ -98,6 +106,13 @@ class SegmentWriter:
                     self._files.ftruncate(self._file, self._size)
             os.close(self._file)
             self._file = None
+
+    def _append_or_go_on(self, payloads: list[bytes]) -> None:
+        try:
+            self._append(payloads)
+        except SyncFailed:
+            _log.exception("syncing segment %d of %s failed; going on in a new one", self._number, self._folder)
+            self._append(payloads)
 
     def _append(self, payloads: list[bytes]) -> None:
         if self._size >= self._segment_bytes or (self._ends and self._size > HEADER_BYTES):
@@ -115,6 +130,7 @@ class SegmentWriter:
         if self._sync:
             self._sync_or_abandon(file)
         self._size += len(data)
+        self._newest_has_records = True
 
     def _begin(self) -> int:
         self._number += 1
@@ -153,6 +169,14 @@ class SegmentWriter:
                 self._files.ftruncate(file, self._size)
         with suppress(OSError):
             os.close(file)
+
+    def _let_an_empty_one_follow(self) -> None:
+        """Show by a segment behind it that the newest has ended, so that it can be deleted once it is shipped."""
+        if self._file is None and self._newest_has_records:
+            self._number += 1
+            with suppress(OSError):
+                self._files.link(self._folder / LOCK, segment_path(self._folder, self._number))
+                self._newest_has_records = False
 
 
 def probe(folder: Path, files: Files) -> None:

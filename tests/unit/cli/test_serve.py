@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import re
 import signal
 import socket
@@ -31,6 +33,18 @@ def test_of_many_models_some_are_named():
     assert live_lines(live)[-2:] == ["live     m19 1.0.0  (release 1)", "live     … and 5 more"]
     assert len(live_lines(live)) == 21
     assert live_lines("It is away.") == ["live     It is away. Until then what this host saw last is served."]
+
+
+@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "No space left"), (errno.EDQUOT, "Disk quota exceeded")])
+def test_a_full_disk_is_said_with_its_place_and_what_to_do(run, home, monkeypatch, number, said):
+    def full(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(serve, "Supervisor", full)
+    result = run("serve", "--port", 0, "--control-port", 0)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: Nothing can be written to {home.path}: {said}")
+    assert "--home" in result.stderr
 
 
 class Slowly:

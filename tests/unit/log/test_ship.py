@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -61,6 +62,66 @@ async def test_a_living_spool_is_followed_and_its_sealed_segments_deleted(place,
     await spool.close()
     assert await shipper.ship_once() == 0
     assert spool_folders(place.spool) == []
+
+
+@pytest.mark.parametrize("mode", ["disk", "os", "async"])
+@pytest.mark.parametrize(
+    ("operation", "segment_bytes"), [("write", 10**6), ("create", 1)], ids=["no bytes are left", "no files are left"]
+)
+async def test_a_full_disk_gets_back_all_that_is_shipped_while_nobody_calls(
+    place, encode, sink, failing, mode, operation, segment_bytes
+):
+    files = failing(operation, lasts=10**9)
+    spool = open_spool(place.spool, Log(mode=mode, segment_bytes=segment_bytes), files)
+    shipper = Shipper(place.spool, {"log": sink})
+    kept = [make_record(number) for number in range(4)]
+    for round_, more in enumerate((kept[:2], kept[2:])):
+        for record in more:
+            await spool.append(encode(record))
+        await appended(spool, 2 * round_ + 2)
+        files.fails_from = 0
+        await refused(spool, encode(make_record(9)))
+        await shipper.ship_once()
+        left = [segment_path(spool.folder, number) for number in segment_numbers(spool.folder)]
+        assert [path.stat().st_size for path in left] == [0], "a full disk stays full"
+        assert shipper.state.log.backlog_bytes == 0
+        files.well()
+    await spool.close()
+    await shipper.ship_once()
+    assert [record async for record in place.reader.scan(Filter())] == kept
+    assert (shipper.state.quarantined, shipper.state.torn) == (0, 0)
+    assert spool_folders(place.spool) == []
+
+
+async def appended(spool, count):
+    """Return once so many records are kept: in the mode `async` that is later."""
+    async with asyncio.timeout(10):
+        while spool.state.appended < count:
+            await asyncio.sleep(0.005)
+
+
+async def refused(spool, record):
+    """Append a record that can't be kept, and return once that has failed."""
+    with suppress(LogUnavailable):
+        await spool.append(record)
+    async with asyncio.timeout(10):
+        while spool.state.healthy:
+            await asyncio.sleep(0.005)
+
+
+async def test_a_full_disk_with_what_is_not_shipped_loses_none_of_it(place, encode, failing):
+    files = failing("write", lasts=10**9)
+    spool, kept = open_spool(place.spool, OS, files), [make_record(1), make_record(2)]
+    await spool.append(encode(kept[0]))
+    files.fails_from = 0
+    for _ in range(5):
+        await refused(spool, encode(make_record(9)))
+    assert segment_numbers(spool.folder) == [1, 2], "and nothing that piles up"
+    files.well()
+    await spool.append(encode(kept[1]))
+    await spool.close()
+    await place.ship()
+    assert await place.ids() == [record.id for record in kept]
 
 
 async def test_a_new_shipper_goes_on_where_the_last_one_was(place, encode):
